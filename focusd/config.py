@@ -1,0 +1,249 @@
+"""The configuration: one frozen tree, read from a TOML file and the environment.
+
+Every key carries its unit, every field its meaning: ``focusd schema`` prints both. Environment variables
+override the file: ``FOCUSD__HTTP__PORT=8471`` sets ``[http] port``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from focusd.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "FOCUSD__"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Pixels = Annotated[int, Field(ge=64, le=32_768)]
+WorkingDistanceMm = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    """A section: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Limits(_Section):
+    """What may be commanded at all."""
+
+    working_distance_mm: tuple[WorkingDistanceMm, WorkingDistanceMm]
+    """Lowest and highest working distance focusd may ever set. Keep the specimen out of reach of the lens."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Limits:
+        low, high = self.working_distance_mm
+        if low >= high:
+            raise ValueError(f"working_distance_mm must be [low, high] with low below high, got [{low:g}, {high:g}]")
+        return self
+
+
+class Timeouts(_Section):
+    """Deadlines of the microscope link, in seconds."""
+
+    connect_s: Positive = 5.0
+    """For opening the connection."""
+    request_s: Positive = 5.0
+    """For the answer to one command."""
+    settle_s: Positive = 10.0
+    """For the lens to settle after a move."""
+    ping_interval_s: Positive = 10.0
+    """How often an idle link is asked for a sign of life."""
+    reconnect_max_s: Positive = 30.0
+    """Longest pause between two attempts to connect."""
+
+
+class MicroscopeSettings(_Section):
+    """The microscope and the way to it."""
+
+    driver: str = "sharksem"
+    """Protocol it speaks."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Name or address of the microscope's computer."""
+    port: Annotated[int, Field(ge=1, le=65_534)] = 8300
+    """TCP control port. SharkSEM uses the next one for images."""
+    channel: Annotated[int, Field(ge=0, le=31)] = 0
+    """Image channel focusd scans with, counted from 0."""
+    detector: Annotated[int, Field(ge=0)] | None = None
+    """Detector number to put on that channel; left as the operator chose it when not given."""
+    limits: Limits
+    """Limits no command of focusd goes past."""
+    working_distance_tolerance_um: Positive = 1.0
+    """How far a readback may be from the setpoint and still count as reached."""
+    timeouts: Timeouts = Timeouts()
+    """Deadlines."""
+
+
+class FramesSettings(_Section):
+    """Where frames come from."""
+
+    source: Literal["scan"] = "scan"
+    """``scan``: focusd takes them itself."""
+
+
+class RegionSettings(_Section):
+    """A part of the scan's pixel grid."""
+
+    x: Annotated[int, Field(ge=0)]
+    """Left edge, in pixels."""
+    y: Annotated[int, Field(ge=0)]
+    """Top edge, in pixels."""
+    width: Pixels
+    """Columns."""
+    height: Pixels
+    """Rows."""
+
+
+class ScanSettings(_Section):
+    """How focusd scans."""
+
+    width: Pixels = 1024
+    """Pixels across the field of view."""
+    height: Pixels = 1024
+    """Pixels down the field of view."""
+    dwell_time_us: Annotated[float, Field(ge=0.01, le=100_000)] = 1.0
+    """Time the beam rests on a pixel."""
+    bits_per_pixel: Literal[8, 16] = 8
+    """Depth of the image."""
+    region: RegionSettings | None = None
+    """Restricts the beam to a part of the field of view."""
+    trigger: Literal["interval", "request"] = "interval"
+    """``interval``: a frame every ``interval_s``; ``request``: only when asked by ``POST /v1/scans``."""
+    interval_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    """From the start of one frame to the start of the next; 0 is back to back."""
+    label: str = Field(default="", max_length=64)
+    """Your own word for what is imaged; baselines of different labels are kept apart."""
+
+    @model_validator(mode="after")
+    def _region_inside(self) -> ScanSettings:
+        region = self.region
+        if region and (region.x + region.width > self.width or region.y + region.height > self.height):
+            raise ValueError(
+                f"region must lie inside width x height = {self.width} x {self.height}, got "
+                f"x {region.x}..{region.x + region.width}, y {region.y}..{region.y + region.height}"
+            )
+        return self
+
+
+class BaselineSettings(_Section):
+    """How the reference sharpness comes about."""
+
+    policy: Literal["autofocus", "learn", "manual"] = "autofocus"
+    """``autofocus``: focus the first frame and keep its verified sharpness; ``learn``: take the median of
+    the first frames; ``manual``: wait for the operator."""
+    learn_frames: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Judgeable frames that policy ``learn`` needs."""
+
+
+class DriftSettings(_Section):
+    """When focus counts as lost."""
+
+    metric: str = "band_ratio"
+    """Metric that is compared with the baseline; see ``focusd score --list``."""
+    threshold_ratio: Fraction = 0.7
+    """A frame under this share of the baseline is below."""
+    frames_below: Annotated[int, Field(ge=1, le=100)] = 2
+    """So many frames below ..."""
+    frames_window: Annotated[int, Field(ge=1, le=100)] = 3
+    """... among this many judgeable frames mean that focus is lost."""
+
+    @model_validator(mode="after")
+    def _window_holds_them(self) -> DriftSettings:
+        if self.frames_below > self.frames_window:
+            raise ValueError(
+                f"frames_below must be at most frames_window = {self.frames_window}, got {self.frames_below}"
+            )
+        return self
+
+
+class RefocusSettings(_Section):
+    """What is done when focus is lost."""
+
+    mode: Literal["immediate", "advise"] = "immediate"
+    """``immediate``: refocus at once; ``advise``: never move, only report."""
+    method: Literal["brent", "brent-wide"] = "brent"
+    """``brent``: a bracket around the current working distance, then Brent's method in it; ``brent-wide``:
+    Brent's method over the whole of ``microscope.limits`` with 1/variance of the Laplacian, as published."""
+    metric: str = "log_energy"
+    """Metric that ``brent`` maximises."""
+    depth_of_field_um: Annotated[float, Field(gt=0, le=20_000)] = 2.0
+    """Defocus that adds one pixel of blur; sets the search's first step and its tolerance."""
+    max_scans: Annotated[int, Field(ge=4, le=100)] = 14
+    """Images a refocus may take, verification included."""
+    wide_maxiter: Annotated[int, Field(ge=2, le=100)] = 5
+    """``maxiter`` of ``brent-wide``."""
+    max_change_um: Positive = 200.0
+    """Farthest the search may go from where it started."""
+    deadline_s: Positive = 300.0
+    """Longest a refocus may take."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Automatic tries in a row before focusd gives up and reports ``degraded``."""
+    cool_down_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
+    """Pause in ``degraded`` before focusd tries again by itself."""
+
+
+class HttpSettings(_Section):
+    """The control endpoint."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on. Any other than loopback needs ``token_file``."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8470
+    """TCP port; 0 takes a free one."""
+    token_file: Path | None = None
+    """File with the access token (one line); clients send it as ``Authorization: Bearer``."""
+    max_body_kib: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Largest request body."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> HttpSettings:
+        if self.token_file is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host must be a loopback address (127.0.0.1, ::1, localhost) unless token_file is set, got {self.host}"
+            )
+        return self
+
+
+class StoreSettings(_Section):
+    """What is kept on disk."""
+
+    directory: Path = Path("state")
+    """Where; relative to the configuration file."""
+    max_frames: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """Frame verdicts kept; the oldest go first."""
+
+
+class LogSettings(_Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe event that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: colours on a terminal, JSON lines otherwise."""
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    microscope: MicroscopeSettings
+    """The microscope and the way to it."""
+    frames: FramesSettings = FramesSettings()
+    """Where frames come from."""
+    scan: ScanSettings = ScanSettings()
+    """How focusd scans."""
+    baseline: BaselineSettings = BaselineSettings()
+    """How the reference sharpness comes about."""
+    drift: DriftSettings = DriftSettings()
+    """When focus counts as lost."""
+    refocus: RefocusSettings = RefocusSettings()
+    """What is done when focus is lost."""
+    http: HttpSettings = HttpSettings()
+    """The control endpoint."""
+    store: StoreSettings = StoreSettings()
+    """What is kept on disk."""
+    log: LogSettings = LogSettings()
+    """What is written to standard error."""

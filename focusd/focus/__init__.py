@@ -1,0 +1,1 @@
+"""Pure maths of focus: images in, numbers and decisions out."""

@@ -1,0 +1,1 @@
+"""Drivers: an asyncio shell round each wire protocol, behind one interface."""

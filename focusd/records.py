@@ -1,0 +1,155 @@
+"""What focusd remembers: verdicts on frames, refocuses with their evidence, baselines, restore points.
+
+Frozen values with units in their names; the store keeps them, the API shows them, the service makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from focusd.frame import ImagingConditions, StagePosition
+
+
+class Verdict(StrEnum):
+    """What was found of one frame."""
+
+    LEARNING = "learning"
+    """No baseline yet."""
+    IN_FOCUS = "in_focus"
+    SUSPECT = "suspect"
+    """Below the baseline, but not often enough to act on."""
+    OUT_OF_FOCUS = "out_of_focus"
+    UNJUDGEABLE = "unjudgeable"
+    """Says nothing about focus: it neither triggers nor teaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameVerdict:
+    """One frame as it was judged. ``sharpness`` is the drift metric's score, ``None`` if unjudgeable."""
+
+    frame_id: int
+    acquired_at: float
+    verdict: Verdict
+    condition: str
+    reason: str | None
+    metric: str
+    sharpness: float | None
+    sharpness_standard_error: float | None
+    baseline_sharpness: float | None
+    ratio: float | None
+    laplacian_variance: float | None
+    signal_to_noise: float | None
+    saturated_fraction: float | None
+    working_distance_mm: float | None
+    stage_position: StagePosition | None
+    reacquire_from: int | None = None
+    """When out of focus: the first frame of the run of frames below the baseline."""
+
+
+class RefocusResult(StrEnum):
+    """How a refocus ended."""
+
+    REFOCUSED = "refocused"
+    CONFIRMED_IN_FOCUS = "confirmed_in_focus"
+    NO_PEAK = "no_peak"
+    EDGE_OF_RANGE = "edge_of_range"
+    WORSE_THAN_START = "worse_than_start"
+    CANCELLED = "cancelled"
+    LINK_LOST = "link_lost"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    LIMITS = "limits"
+    WD_NOT_SETTABLE = "wd_not_settable"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the picture is known to be in focus afterwards."""
+        return self in {RefocusResult.REFOCUSED, RefocusResult.CONFIRMED_IN_FOCUS}
+
+
+class RefocusTrigger(StrEnum):
+    """Why a refocus was started."""
+
+    DRIFT = "drift"
+    FIRST_FRAME = "first_frame"
+    REQUEST = "request"
+
+
+class ScanRole(StrEnum):
+    """What a scan of a refocus was taken for."""
+
+    START = "start"
+    SEARCH = "search"
+    VERIFICATION = "verification"
+
+
+@dataclass(frozen=True, slots=True)
+class RefocusScan:
+    """One image taken during a refocus."""
+
+    index: int
+    role: ScanRole
+    working_distance_mm: float
+    sharpness: float
+    sharpness_standard_error: float
+    laplacian_variance: float
+    signal_to_noise: float
+    beam_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefocusRecord:
+    """One refocus with its evidence; ``result`` is ``None`` while it runs."""
+
+    refocus_id: int
+    trigger: RefocusTrigger
+    method: str
+    metric: str
+    condition: str
+    started_at: float
+    start_working_distance_mm: float
+    max_scans: int
+    frame_id: int | None = None
+    result: RefocusResult | None = None
+    reason: str = ""
+    final_working_distance_mm: float | None = None
+    duration_s: float | None = None
+    gain: float | None = None
+    """Sharpness of the verification scan over that of the start."""
+    scans: tuple[RefocusScan, ...] = ()
+
+    @property
+    def beam_time_s(self) -> float:
+        """Seconds the beam spent on this refocus's scans."""
+        return sum(scan.beam_time_s for scan in self.scans)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Reference sharpness of one imaging condition, by metric name."""
+
+    conditions: ImagingConditions
+    sharpness: Mapping[str, float]
+    source: str
+    """``refocus``, ``learned`` or ``operator``."""
+    created_at: float
+    frames: int
+    working_distance_mm: float | None = None
+
+    @property
+    def condition(self) -> str:
+        """Name of the imaging condition."""
+        return self.conditions.key
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    """Where the lens stood before a refocus moved it, and every place it was sent since."""
+
+    entry_id: int
+    refocus_id: int
+    original_working_distance_mm: float
+    opened_at: float
+    commanded_mm: tuple[float, ...] = field(default=())
+    best_working_distance_mm: float | None = None

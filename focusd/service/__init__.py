@@ -1,0 +1,1 @@
+"""What focusd does: judge frames, refocus, put back, report."""

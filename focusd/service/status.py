@@ -1,0 +1,67 @@
+"""The frozen snapshot that the HTTP endpoint serialises; nothing outside the service reads live objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
+from focusd.records import Baseline, FrameVerdict, RefocusRecord
+
+
+class DaemonState(StrEnum):
+    """What focusd is doing, in one word."""
+
+    DISCONNECTED = "disconnected"
+    LEARNING = "learning"
+    MONITORING = "monitoring"
+    SUSPECT = "suspect"
+    PENDING = "pending"
+    REFOCUSING = "refocusing"
+    DEGRADED = "degraded"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """The connection to the microscope."""
+
+    connected: bool
+    address: str
+    since: float
+    """When it was made or lost, seconds since 1970."""
+    error: str | None = None
+    reconnects: int = 0
+    round_trip_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Totals since the daemon started."""
+
+    frames_judged: int = 0
+    frames_unjudgeable: int = 0
+    refocuses: int = 0
+    refocuses_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything an outsider may know of the daemon, at one moment."""
+
+    state: DaemonState
+    version: str
+    started_at: float
+    updated_at: float
+    link: LinkStatus
+    limits_mm: tuple[float, float]
+    microscope: MicroscopeIdentity | None = None
+    column: MicroscopeState | None = None
+    working_distance_setpoint_mm: float | None = None
+    last_verdict: FrameVerdict | None = None
+    baseline: Baseline | None = None
+    current_refocus: RefocusRecord | None = None
+    last_refocus: RefocusRecord | None = None
+    reason: str = ""
+    """Why it is paused, degraded or disconnected."""
+    counters: Counters = field(default_factory=Counters)

@@ -1,0 +1,1 @@
+"""Where the frames that focusd judges come from."""

@@ -1,0 +1,1 @@
+"""What focusd remembers, in one SQLite file."""
