@@ -1,21 +1,15 @@
-"""The configuration: one frozen tree, read from a TOML file and the environment.
+"""The configuration: one frozen tree. ``focusd.configfile`` reads it from a TOML file and the environment.
 
-Every key carries its unit, every field its meaning: ``focusd schema`` prints both. Environment variables
-override the file: ``FOCUSD__HTTP__PORT=8471`` sets ``[http] port``.
+Every key carries its unit, every field its meaning: ``focusd schema`` prints both.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-
-from focusd.errors import ConfigError
-
-ENVIRONMENT_PREFIX = "FOCUSD__"
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -39,7 +33,9 @@ class Limits(_Section):
     def _ordered(self) -> Limits:
         low, high = self.working_distance_mm
         if low >= high:
-            raise ValueError(f"working_distance_mm must be [low, high] with low below high, got [{low:g}, {high:g}]")
+            raise ValueError(
+                f"working_distance_mm must be [low, high] with low below high, got [{low:g}, {high:g}]"
+            )
         return self
 
 
@@ -187,6 +183,16 @@ class RefocusSettings(_Section):
     """Pause in ``degraded`` before focusd tries again by itself."""
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether listening on ``host`` is private to this computer; a name other than localhost is not."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class HttpSettings(_Section):
     """The control endpoint."""
 
@@ -202,9 +208,8 @@ class HttpSettings(_Section):
     @model_validator(mode="after")
     def _guarded(self) -> HttpSettings:
         if self.token_file is None and not is_loopback(self.host):
-            raise ValueError(
-                f"host must be a loopback address (127.0.0.1, ::1, localhost) unless token_file is set, got {self.host}"
-            )
+            message = "host must be a loopback address (127.0.0.1, ::1, localhost) unless token_file is set"
+            raise ValueError(f"{message}, got {self.host}")
         return self
 
 

@@ -100,7 +100,8 @@ class WorkingDistanceNotSetError(MicroscopeError):
         super().__init__(requested_mm, readback_mm)
 
     def __str__(self) -> str:
-        return f"asked for working distance {self.requested_mm:.6f} mm, the microscope is at {self.readback_mm:.6f} mm"
+        asked, found = self.requested_mm, self.readback_mm
+        return f"asked for working distance {asked:.6f} mm, the microscope is at {found:.6f} mm"
 
 
 class ScanRefusedError(MicroscopeError):
