@@ -61,6 +61,8 @@ class RefocusResult(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     LIMITS = "limits"
     WD_NOT_SETTABLE = "wd_not_settable"
+    SCAN_FAILED = "scan_failed"
+    """The microscope refused a scan or gave only a part of it."""
 
     @property
     def is_success(self) -> bool:
@@ -108,7 +110,8 @@ class RefocusRecord:
     metric: str
     condition: str
     started_at: float
-    start_working_distance_mm: float
+    start_working_distance_mm: float | None
+    """``None`` until its turn has come."""
     max_scans: int
     frame_id: int | None = None
     result: RefocusResult | None = None
