@@ -1,0 +1,144 @@
+"""The composition root: builds every object from the configuration, and names the order of start and shutdown.
+
+Start: state directory, HTTP endpoint, READY, microscope. Shutdown: HTTP endpoint, running refocus (the
+lens is put back), microscope link, state directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+
+from focusd import __version__
+from focusd.api.server import serve_http
+from focusd.config import Config
+from focusd.errors import ConfigError
+from focusd.focus.metrics import METRICS
+from focusd.microscope.registry import connect, driver_names
+from focusd.notify import Notifier
+from focusd.service.heartbeat import Heartbeat
+from focusd.service.status import Status
+from focusd.service.supervisor import Supervisor
+from focusd.store.database import open_store
+
+_log = structlog.get_logger(__name__)
+
+WATCHDOG_SHARE = 3
+"""The watchdog is fed this many times in its own period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A running daemon: where its endpoint listens, and its verbs."""
+
+    url: str
+    supervisor: Supervisor
+
+
+def check(config: Config) -> None:
+    """Check what the settings tree cannot know by itself: names of drivers and metrics.
+
+    Raises:
+        ConfigError: naming the field and the known names.
+    """
+    problems = []
+    if config.microscope.driver not in driver_names():
+        known = ", ".join(driver_names())
+        problems.append(f"microscope.driver must be one of {known}, got {config.microscope.driver!r}")
+    for field, name in (("drift.metric", config.drift.metric), ("refocus.metric", config.refocus.metric)):
+        if name not in METRICS:
+            problems.append(f"{field} must be one of {', '.join(METRICS)}, got {name!r}")
+    if problems:
+        raise ConfigError(problems)
+
+
+async def run_until_stopped(
+    config: Config, *, notifier: Notifier, watchdog_s: float | None = None
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT, then shut down in order; a second signal ends it at once.
+
+    Raises:
+        ConfigError, StoreError, OSError: it could not be started.
+    """
+    stop = asyncio.Event()
+    with _stop_on_signals(stop):
+        async with running(config, notifier=notifier, watchdog_s=watchdog_s):
+            await stop.wait()
+            _log.info("stopping")
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, notifier: Notifier | None = None, watchdog_s: float | None = None
+) -> AsyncIterator[Daemon]:
+    """Run the daemon for the length of a ``with`` block.
+
+    Raises:
+        ConfigError: a setting that cannot be used.
+        StoreError: the state directory cannot be used.
+        OSError: the endpoint's address cannot be listened on.
+        ExceptionGroup: a fault inside the daemon.
+    """
+    check(config)
+    notifier = notifier or Notifier(None)
+    heartbeat = Heartbeat()
+    async with open_store(config.store.directory, max_frames=config.store.max_frames) as store:
+        supervisor = Supervisor(
+            config, store, connect=lambda: connect(config.microscope), heartbeat=heartbeat
+        )
+        supervisor.board.listen(lambda status: notifier.status(_line(status)))
+        async with asyncio.TaskGroup() as group:
+            async with serve_http(config.http, supervisor) as url:
+                _log.info("started", version=__version__, url=url)
+                notifier.ready()
+                owner = group.create_task(supervisor.run(), name="owner of the microscope")
+                watchdog = group.create_task(_feed(notifier, heartbeat, watchdog_s), name="watchdog")
+                try:
+                    yield Daemon(url, supervisor)
+                finally:
+                    notifier.stopping()
+            watchdog.cancel()
+            owner.cancel()
+            with suppress(asyncio.CancelledError):
+                await owner
+    _log.info("stopped")
+
+
+async def _feed(notifier: Notifier, heartbeat: Heartbeat, watchdog_s: float | None) -> None:
+    """Tell systemd that the owner makes progress, as long as it does."""
+    if watchdog_s is None:
+        return
+    while True:
+        if heartbeat.is_alive:
+            notifier.watchdog()
+        else:
+            _log.error("owner_stuck")
+        await asyncio.sleep(watchdog_s / WATCHDOG_SHARE)
+
+
+def _line(status: Status) -> str:
+    reason = f": {status.reason}" if status.reason else ""
+    return f"{status.state}{reason}"
+
+
+@contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        stop.set()
+        # From now on the second signal does what the system's default is: it ends the process.
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

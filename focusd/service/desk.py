@@ -1,0 +1,237 @@
+"""The one refocus that may be queued or running: who asked, how far it is, how to end it, how to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+import structlog
+
+from focusd.config import Config
+from focusd.errors import BusyError, NotFoundError
+from focusd.microscope.interface import Microscope
+from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
+from focusd.service.board import StatusBoard
+from focusd.service.heartbeat import Heartbeat
+from focusd.service.monitor import Monitor
+from focusd.service.refocus import PUT_BACK_DEADLINE_S, Refocus, Refocused
+from focusd.sources.scan import ScanSource
+from focusd.store.database import Store
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Active:
+    """A refocus from its request to its end."""
+
+    record: RefocusRecord
+    finished: asyncio.Future[RefocusRecord]
+    run: Refocus | None = None
+    cancelled_because: str | None = None
+
+
+class RefocusDesk:
+    """Admits one refocus at a time and runs it.
+
+    Args:
+        config: The whole configuration.
+        store: Where refocuses are kept.
+        monitor: Scores the scans, and is told when focus is found.
+        source: Takes the scans.
+        board: Where progress is published.
+        heartbeat: Told of progress.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        monitor: Monitor,
+        source: ScanSource,
+        board: StatusBoard,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._monitor = monitor
+        self._source = source
+        self._board = board
+        self._heartbeat = heartbeat
+        self._active: _Active | None = None
+        self._reserved = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a refocus is queued or running."""
+        return self._reserved
+
+    def refuse_while_busy(self, what: str) -> None:
+        """Raise ``BusyError`` naming the running refocus, if there is one."""
+        if self._reserved:
+            running = str(self._active.record.refocus_id) if self._active else None
+            raise BusyError(f"{what} is not possible while a refocus is queued or running", running_id=running)
+
+    async def admit(self, trigger: RefocusTrigger, frame_id: int | None = None) -> RefocusRecord:
+        """Take the one place and give the new record; ``run`` carries it out.
+
+        Raises:
+            BusyError: the place is taken.
+            StoreError: the record could not be kept.
+        """
+        self.refuse_while_busy("a refocus")
+        self._reserved = True
+        try:
+            record = RefocusRecord(
+                refocus_id=await self._store.refocuses.next_id(),
+                trigger=trigger,
+                method=self._config.refocus.method,
+                metric=self._config.refocus.metric,
+                condition="",
+                started_at=time.time(),
+                start_working_distance_mm=None,
+                max_scans=self._config.refocus.max_scans,
+                frame_id=frame_id,
+            )
+            await self._store.refocuses.insert(record)
+        except BaseException:
+            self._reserved = False
+            raise
+        self._active = _Active(record, asyncio.get_running_loop().create_future())
+        self._board.update(current_refocus=record)
+        return record
+
+    async def run(self, microscope: Microscope) -> RefocusRecord:
+        """Carry out the admitted refocus and give its finished record.
+
+        Raises:
+            LinkError, StoreError: after the record has been finished.
+        """
+        active = self._active
+        if active is None:
+            raise BusyError("no refocus was admitted")
+        active.run = Refocus(
+            microscope,
+            self._store.journal,
+            self._config.refocus,
+            active.record,
+            take=lambda: self._source.take(microscope),
+            measure=self._monitor.measure,
+            on_progress=self._progressed,
+            tolerance_mm=self._config.microscope.working_distance_tolerance_um / 1000,
+        )
+        if active.cancelled_because is not None:
+            active.run.cancel(active.cancelled_because)
+        self._heartbeat.expect(self._config.refocus.deadline_s + 2 * PUT_BACK_DEADLINE_S)
+        _log.info("refocus_started", refocus_id=active.record.refocus_id, trigger=active.record.trigger.value)
+        try:
+            with structlog.contextvars.bound_contextvars(refocus_id=active.record.refocus_id):
+                refocused = await active.run.run()
+            await self._teach(refocused)
+        finally:
+            await self._conclude(active)
+        return active.record
+
+    async def abandon(self, reason: str) -> None:
+        """Give the place back when the admitted refocus cannot be run at all."""
+        active = self._active
+        if active is not None and active.run is None:
+            active.record = replace(
+                active.record, result=RefocusResult.LINK_LOST, reason=reason, duration_s=0.0
+            )
+            await self._conclude(active)
+
+    def cancel(self, refocus_id: int, reason: str) -> None:
+        """End the queued or running refocus within one scan.
+
+        Raises:
+            NotFoundError: it is not queued or running.
+        """
+        active = self._active
+        if active is None or active.record.refocus_id != refocus_id:
+            raise NotFoundError(f"refocus {refocus_id} is not queued or running")
+        self.cancel_any(reason)
+
+    def cancel_any(self, reason: str) -> None:
+        """End whatever refocus is queued or running."""
+        if self._active is None:
+            return
+        self._active.cancelled_because = reason
+        if self._active.run is not None:
+            self._active.run.cancel(reason)
+
+    async def wait(self, refocus_id: int) -> RefocusRecord:
+        """Wait for a refocus to end, and give its record.
+
+        Raises:
+            NotFoundError: there never was such a refocus.
+        """
+        active = self._active
+        if active is not None and active.record.refocus_id == refocus_id:
+            return await asyncio.shield(active.finished)
+        return await self.get(refocus_id)
+
+    async def get(self, refocus_id: int) -> RefocusRecord:
+        """Give the record of a refocus as it stands now.
+
+        Raises:
+            NotFoundError: there never was such a refocus.
+        """
+        active = self._active
+        if active is not None and active.record.refocus_id == refocus_id:
+            return active.record
+        record = await self._store.refocuses.get(refocus_id)
+        if record is None:
+            raise NotFoundError(f"there is no refocus {refocus_id}")
+        return record
+
+    def _progressed(self, record: RefocusRecord) -> None:
+        if self._active is not None:
+            self._active.record = record
+            self._board.update(current_refocus=record)
+
+    async def _teach(self, refocused: Refocused) -> None:
+        result = refocused.record.result
+        if result is None or not result.is_success:
+            return
+        if refocused.verified is not None and refocused.conditions is not None:
+            await self._monitor.focus_found(
+                refocused.conditions, refocused.verified, refocused.record.final_working_distance_mm
+            )
+
+    async def _conclude(self, active: _Active) -> None:
+        record = active.record
+        _log.info(
+            "refocus_finished",
+            refocus_id=record.refocus_id,
+            result=record.result and record.result.value,
+            reason=record.reason,
+            scans=len(record.scans),
+            gain=record.gain,
+            start_working_distance_mm=record.start_working_distance_mm,
+            final_working_distance_mm=record.final_working_distance_mm,
+            beam_time_s=record.beam_time_s,
+            duration_s=record.duration_s,
+        )
+        try:
+            await self._store.refocuses.update(record)
+        finally:
+            self._release(record)
+
+    def _release(self, record: RefocusRecord) -> None:
+        active, self._active, self._reserved = self._active, None, False
+        counters = self._board.current.counters
+        failed = record.result is None or not record.result.is_success
+        self._board.update(
+            current_refocus=None,
+            last_refocus=record,
+            counters=replace(
+                counters,
+                refocuses=counters.refocuses + 1,
+                refocuses_failed=counters.refocuses_failed + failed,
+            ),
+        )
+        if active is not None and not active.finished.done():
+            active.finished.set_result(record)

@@ -1,0 +1,273 @@
+"""The daemon's life with a microscope: connect, settle what is open, keep focus, connect again.
+
+Also the few verbs that the HTTP endpoint may call. They never touch the link: they leave a job in the
+inbox of the task that owns it, or read the status board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+import structlog
+
+from focusd import __version__
+from focusd.config import Config
+from focusd.errors import LinkError, MicroscopeError, NotFoundError, PausedError, WorkingDistanceLimitError
+from focusd.microscope.interface import Microscope
+from focusd.microscope.reconnect import backoff
+from focusd.records import Baseline, RefocusRecord, RefocusResult, RefocusTrigger
+from focusd.service.board import StatusBoard
+from focusd.service.desk import RefocusDesk
+from focusd.service.heartbeat import Heartbeat
+from focusd.service.jobs import Inbox
+from focusd.service.keeper import Keeper, ScanAnswer
+from focusd.service.monitor import Monitor
+from focusd.service.recovery import settle_open_entries
+from focusd.service.status import DaemonState, LinkStatus, Status
+from focusd.sources.scan import ScanSource
+from focusd.store.database import Store
+
+_log = structlog.get_logger(__name__)
+
+PAUSED_SETTING = "paused"
+
+
+class Supervisor:
+    """Owns the microscope for as long as the daemon runs.
+
+    Args:
+        config: The whole configuration.
+        store: What is remembered.
+        connect: Opens a connection to the microscope.
+        heartbeat: Told of progress, for the watchdog.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        connect: Callable[[], AbstractAsyncContextManager[Microscope]],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._config = config
+        self.store = store
+        self._connect = connect
+        self._heartbeat = heartbeat
+        self._inbox = Inbox()
+        self._monitor = Monitor(
+            store, config.drift, config.baseline, refocus_metric=config.refocus.metric
+        )
+        source = ScanSource(config.scan)
+        self.board = StatusBoard(_initial_status(config))
+        self._desk = RefocusDesk(
+            config, store, monitor=self._monitor, source=source, board=self.board, heartbeat=heartbeat
+        )
+        self._keeper = Keeper(
+            config,
+            monitor=self._monitor,
+            source=source,
+            desk=self._desk,
+            board=self.board,
+            inbox=self._inbox,
+            heartbeat=heartbeat,
+        )
+
+    # --- life ---
+
+    async def run(self) -> None:
+        """Connect and keep focus for ever; a lost link is made again with growing pauses."""
+        await self._recall()
+        delays: Iterator[float] = self._delays()
+        while True:
+            timeouts = self._config.microscope.timeouts
+            self._heartbeat.expect(3 * timeouts.connect_s + 10 * timeouts.request_s + timeouts.settle_s)
+            try:
+                async with self._connect() as microscope:
+                    self._link_up(microscope)
+                    delays = self._delays()
+                    await self._settle(microscope)
+                    await self._keeper.serve(microscope)
+            except LinkError as error:
+                await self._link_down(error)
+            delay_s = next(delays)
+            self._heartbeat.expect(delay_s + timeouts.request_s)
+            await asyncio.sleep(delay_s)
+
+    async def _recall(self) -> None:
+        """Take up what the last run of the daemon left in the store."""
+        await self.store.refocuses.close_interrupted(RefocusResult.LINK_LOST, "focusd ended in the middle of it")
+        paused = await self.store.settings.get(PAUSED_SETTING)
+        if isinstance(paused, str):
+            self._keeper.is_paused = True
+            self.board.set_paused(paused)
+
+    def _delays(self) -> Iterator[float]:
+        return backoff(cap_s=self._config.microscope.timeouts.reconnect_max_s)
+
+    async def _settle(self, microscope: Microscope) -> None:
+        tolerance_mm = self._config.microscope.working_distance_tolerance_um / 1000
+        try:
+            await settle_open_entries(self.store, microscope, tolerance_mm=tolerance_mm)
+        except LinkError:
+            raise
+        except MicroscopeError as error:
+            _log.error("restore_point_not_settled", error=str(error))
+            self.board.set_degraded(f"the working distance could not be put back: {error}")
+
+    def _link_up(self, microscope: Microscope) -> None:
+        link = self.board.current.link
+        _log.info("link_up", address=link.address, microscope=microscope.identity)
+        self.board.update(
+            microscope=microscope.identity,
+            limits_mm=microscope.limits_mm,
+            link=replace(link, connected=True, since=time.time(), error=None),
+        )
+
+    async def _link_down(self, error: LinkError) -> None:
+        link = self.board.current.link
+        self._inbox.close(str(error))
+        await self._desk.abandon(str(error))
+        # One line an outage: the first failure says why, the attempts that follow are silent.
+        if link.connected or link.error is None:
+            _log.warning("link_down", address=link.address, error=str(error))
+        self.board.update(
+            column=None,
+            link=replace(
+                link,
+                connected=False,
+                since=time.time() if link.connected or link.error is None else link.since,
+                error=str(error),
+                reconnects=link.reconnects + link.connected,
+                round_trip_s=None,
+            ),
+        )
+
+    # --- verbs for the control endpoint ---
+
+    @property
+    def status(self) -> Status:
+        """The present snapshot."""
+        return self.board.current
+
+    async def scan(self) -> ScanAnswer:
+        """Take and judge one frame now, and refocus if that is due.
+
+        Raises:
+            PausedError, NotConnectedError: no frame is taken.
+            MicroscopeError: the frame was lost.
+        """
+        self._refuse_while_paused()
+        return await self._inbox.put("the scan", self._keeper.scan)
+
+    async def start_refocus(self) -> RefocusRecord:
+        """Queue a refocus and give its record.
+
+        Raises:
+            PausedError, NotConnectedError: nothing is moved.
+            BusyError: one is queued or running; its id is in the error.
+        """
+        self._refuse_while_paused()
+        self._inbox.refuse_while_closed()
+        record = await self._desk.admit(RefocusTrigger.REQUEST)
+        try:
+            self._inbox.put("the refocus", self._keeper.run_admitted)
+        except BaseException as error:
+            await self._desk.abandon(str(error))
+            raise
+        return record
+
+    async def wait_for_refocus(self, refocus_id: int, *, timeout_s: float | None = None) -> RefocusRecord:
+        """Wait for a refocus to end, at most ``timeout_s``; give its record as it stands then.
+
+        Raises:
+            NotFoundError: there is no such refocus.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._desk.wait(refocus_id)
+        except TimeoutError:
+            return await self._desk.get(refocus_id)
+
+    async def get_refocus(self, refocus_id: int) -> RefocusRecord:
+        """Give the record of a refocus as it stands now; ``NotFoundError`` if there is none."""
+        return await self._desk.get(refocus_id)
+
+    def cancel_refocus(self, refocus_id: int, *, reason: str = "cancelled on request") -> None:
+        """End a refocus within one scan; ``NotFoundError`` if it is not queued or running."""
+        self._desk.cancel(refocus_id, reason)
+
+    async def pause(self, reason: str) -> None:
+        """Take the hands off: no scan and no move until ``resume``. A running refocus is ended."""
+        await self.store.settings.put(PAUSED_SETTING, reason)
+        self._keeper.is_paused = True
+        self._desk.cancel_any("paused")
+        self.board.set_paused(reason)
+
+    async def resume(self) -> None:
+        """Go on after a pause, or after giving up."""
+        await self.store.settings.put(PAUSED_SETTING, None)
+        self._keeper.is_paused = False
+        self._keeper.forgive()
+        self.board.set_paused(None)
+        self._inbox.wake()
+
+    async def set_working_distance(self, working_distance_mm: float) -> float:
+        """Move the lens by an operator's word; give the readback in millimetres.
+
+        Raises:
+            WorkingDistanceLimitError: outside the limits; nothing was sent.
+            BusyError, NotConnectedError, MicroscopeError: as named.
+        """
+        low_mm, high_mm = self.status.limits_mm
+        if not low_mm <= working_distance_mm <= high_mm:
+            raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
+        self._desk.refuse_while_busy("moving the lens")
+        return await self._inbox.put(
+            "the move", lambda microscope: self._keeper.move(microscope, working_distance_mm)
+        )
+
+    async def capture_baseline(self) -> Baseline:
+        """Make the last judgeable frame the baseline of its imaging condition.
+
+        Raises:
+            NotFoundError: no judgeable frame has been seen since the daemon started.
+        """
+        baseline = await self._monitor.capture()
+        if baseline is None:
+            raise NotFoundError("no judgeable frame has been seen since focusd started")
+        self.board.update(baseline=self._monitor.baseline)
+        return baseline
+
+    async def put_baseline(self, baseline: Baseline) -> None:
+        """Set a baseline by an operator's word."""
+        await self._monitor.put(baseline)
+        self.board.update(baseline=self._monitor.baseline)
+
+    async def delete_baseline(self, condition: str) -> None:
+        """Forget a baseline; ``NotFoundError`` if there is none."""
+        if not await self._monitor.delete(condition):
+            raise NotFoundError(f"there is no baseline {condition}")
+        self.board.update(baseline=self._monitor.baseline)
+
+    def _refuse_while_paused(self) -> None:
+        if self._keeper.is_paused:
+            raise PausedError(f"focusd is paused: {self.status.reason or 'no reason given'}")
+
+
+def _initial_status(config: Config) -> Status:
+    now = time.time()
+    return Status(
+        state=DaemonState.DISCONNECTED,
+        version=__version__,
+        started_at=now,
+        updated_at=now,
+        link=LinkStatus(
+            connected=False, address=f"{config.microscope.host}:{config.microscope.port}", since=now
+        ),
+        limits_mm=config.microscope.limits.working_distance_mm,
+    )
