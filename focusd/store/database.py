@@ -1,0 +1,55 @@
+"""The store as the rest of focusd sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from focusd.store.baselines import Baselines
+from focusd.store.file import DatabaseFile, StoreProblem
+from focusd.store.frames import Frames
+from focusd.store.journal import Journal
+from focusd.store.refocuses import Refocuses
+from focusd.store.settings import Settings
+
+
+class Store:
+    """One state directory, open.
+
+    Attributes:
+        frames: Verdicts on frames.
+        refocuses: Refocuses with their scans.
+        baselines: Reference sharpness by imaging condition.
+        journal: Restore points.
+        settings: Runtime state.
+    """
+
+    def __init__(self, file: DatabaseFile, frames: Frames, refocuses: Refocuses) -> None:
+        self._file = file
+        self.frames = frames
+        self.refocuses = refocuses
+        self.baselines = Baselines(file)
+        self.journal = Journal(file)
+        self.settings = Settings(file)
+
+    @property
+    def problems(self) -> tuple[StoreProblem, ...]:
+        """What was found damaged since the store was opened, oldest first."""
+        return tuple(self._file.problems)
+
+
+@asynccontextmanager
+async def open_store(directory: Path, *, max_frames: int) -> AsyncIterator[Store]:
+    """Open the store in ``directory``, made if missing, for as long as the context lasts.
+
+    Raises:
+        StoreLockedError: another focusd uses the directory.
+        StoreError: it cannot be made, written or read, or is of a newer focusd.
+    """
+    file = DatabaseFile(directory)
+    try:
+        await file.open()
+        yield Store(file, await Frames.load(file, max_frames=max_frames), await Refocuses.load(file))
+    finally:
+        await file.close()
