@@ -1,4 +1,4 @@
-"""The composition root: builds every object from the configuration, and names the order of start and shutdown.
+"""The composition root: builds every object, and names the order of start and shutdown.
 
 Start: state directory, HTTP endpoint, READY, microscope. Shutdown: HTTP endpoint, running refocus (the
 lens is put back), microscope link, state directory.
@@ -57,9 +57,7 @@ def check(config: Config) -> None:
         raise ConfigError(problems)
 
 
-async def run_until_stopped(
-    config: Config, *, notifier: Notifier, watchdog_s: float | None = None
-) -> None:
+async def run_until_stopped(config: Config, *, notifier: Notifier, watchdog_s: float | None = None) -> None:
     """Run the daemon until SIGTERM or SIGINT, then shut down in order; a second signal ends it at once.
 
     Raises:

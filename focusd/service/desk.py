@@ -1,4 +1,4 @@
-"""The one refocus that may be queued or running: who asked, how far it is, how to end it, how to wait for it."""
+"""The one refocus that may be queued or running: who asked, how far it is, how to end it and wait for it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class RefocusDesk:
         """Raise ``BusyError`` naming the running refocus, if there is one."""
         if self._reserved:
             running = str(self._active.record.refocus_id) if self._active else None
-            raise BusyError(f"{what} is not possible while a refocus is queued or running", running_id=running)
+            raise BusyError(
+                f"{what} is not possible while a refocus is queued or running", running_id=running
+            )
 
     async def admit(self, trigger: RefocusTrigger, frame_id: int | None = None) -> RefocusRecord:
         """Take the one place and give the new record; ``run`` carries it out.

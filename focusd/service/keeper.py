@@ -178,7 +178,9 @@ class Keeper:
             return None
         if self._config.refocus.mode == "advise":
             if not self._advised:
-                _log.warning("refocus_advised", trigger=trigger.value, frame_id=verdict.frame_id, ratio=verdict.ratio)
+                _log.warning(
+                    "refocus_advised", trigger=trigger.value, frame_id=verdict.frame_id, ratio=verdict.ratio
+                )
             self._advised = True
             return None
         # An operator's refocus that waits in the inbox comes first; then there is nothing left to do here.

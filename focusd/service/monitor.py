@@ -1,4 +1,4 @@
-"""From a frame to a verdict: score it off the event loop, compare it with its baseline, fold it into the detector."""
+"""From a frame to a verdict: score it, compare it with its baseline, fold it into the detector."""
 
 from __future__ import annotations
 
@@ -163,7 +163,11 @@ class Monitor:
                 await self._learn(watch, frame, measurement)
             else:
                 decision = watch.detector.fold(frame_id, score, reference)
-                verdict, ratio, first_below = Verdict(decision.verdict.value), decision.ratio, decision.first_below
+                verdict, ratio, first_below = (
+                    Verdict(decision.verdict.value),
+                    decision.ratio,
+                    decision.first_below,
+                )
         return FrameVerdict(
             frame_id=frame_id,
             acquired_at=frame.acquired_at,

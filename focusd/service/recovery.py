@@ -31,7 +31,9 @@ async def _settle(store: Store, microscope: Microscope, entry: RestorePoint, tol
     found_mm = await microscope.get_working_distance()
     original_mm = entry.original_working_distance_mm
     log = _log.bind(
-        refocus_id=entry.refocus_id, original_working_distance_mm=original_mm, found_working_distance_mm=found_mm
+        refocus_id=entry.refocus_id,
+        original_working_distance_mm=original_mm,
+        found_working_distance_mm=found_mm,
     )
     if abs(found_mm - original_mm) <= tolerance_mm:
         outcome = "already_there"

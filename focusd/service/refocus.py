@@ -41,6 +41,14 @@ APPROACH_DEPTHS = 3.0
 CONFIRMED_WITHIN_DEPTHS = 0.5
 """An answer this near to the start is the start: a move would gain nothing that can be seen."""
 
+_RESULT_OF_ERROR = {
+    MovedByOtherError: RefocusResult.CANCELLED,
+    WorkingDistanceLimitError: RefocusResult.LIMITS,
+    WorkingDistanceNotSetError: RefocusResult.WD_NOT_SETTABLE,
+    ScanRefusedError: RefocusResult.SCAN_FAILED,
+    ScanIncompleteError: RefocusResult.SCAN_FAILED,
+}
+
 Ending: TypeAlias = tuple[RefocusResult, str]
 
 
@@ -143,15 +151,12 @@ class Refocus:
         except TimeoutError:
             if self._cancelled_because is not None:
                 return RefocusResult.CANCELLED, self._cancelled_because
-            return RefocusResult.BUDGET_EXCEEDED, f"not done within deadline_s = {self._settings.deadline_s:g}"
-        except MovedByOtherError as error:
-            return RefocusResult.CANCELLED, str(error)
-        except WorkingDistanceLimitError as error:
-            return RefocusResult.LIMITS, str(error)
-        except WorkingDistanceNotSetError as error:
-            return RefocusResult.WD_NOT_SETTABLE, str(error)
-        except (ScanRefusedError, ScanIncompleteError) as error:
-            return RefocusResult.SCAN_FAILED, str(error)
+            return (
+                RefocusResult.BUDGET_EXCEEDED,
+                f"not done within deadline_s = {self._settings.deadline_s:g}",
+            )
+        except tuple(_RESULT_OF_ERROR) as error:
+            return _RESULT_OF_ERROR[type(error)], str(error)
 
     async def _search_and_prove(self) -> Ending:
         start_mm = await self._microscope.get_working_distance()

@@ -59,11 +59,9 @@ class Supervisor:
         self._connect = connect
         self._heartbeat = heartbeat
         self._inbox = Inbox()
-        self._monitor = Monitor(
-            store, config.drift, config.baseline, refocus_metric=config.refocus.metric
-        )
+        self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
         source = ScanSource(config.scan)
-        self.board = StatusBoard(_initial_status(config))
+        self.board = initial_board(config)
         self._desk = RefocusDesk(
             config, store, monitor=self._monitor, source=source, board=self.board, heartbeat=heartbeat
         )
@@ -100,7 +98,9 @@ class Supervisor:
 
     async def _recall(self) -> None:
         """Take up what the last run of the daemon left in the store."""
-        await self.store.refocuses.close_interrupted(RefocusResult.LINK_LOST, "focusd ended in the middle of it")
+        await self.store.refocuses.close_interrupted(
+            RefocusResult.LINK_LOST, "focusd ended in the middle of it"
+        )
         paused = await self.store.settings.get(PAUSED_SETTING)
         if isinstance(paused, str):
             self._keeper.is_paused = True
@@ -259,15 +259,18 @@ class Supervisor:
             raise PausedError(f"focusd is paused: {self.status.reason or 'no reason given'}")
 
 
-def _initial_status(config: Config) -> Status:
+def initial_board(config: Config) -> StatusBoard:
+    """Make the board of a daemon that has not connected yet."""
     now = time.time()
-    return Status(
-        state=DaemonState.DISCONNECTED,
-        version=__version__,
-        started_at=now,
-        updated_at=now,
-        link=LinkStatus(
-            connected=False, address=f"{config.microscope.host}:{config.microscope.port}", since=now
-        ),
-        limits_mm=config.microscope.limits.working_distance_mm,
+    address = f"{config.microscope.host}:{config.microscope.port}"
+    return StatusBoard(
+        Status(
+            state=DaemonState.DISCONNECTED,
+            version=__version__,
+            started_at=now,
+            updated_at=now,
+            link=LinkStatus(connected=False, address=address, since=now),
+            limits_mm=config.microscope.limits.working_distance_mm,
+            reason="not connected yet",
+        )
     )

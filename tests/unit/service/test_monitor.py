@@ -1,0 +1,155 @@
+"""Frames become verdicts; only frames that say something about focus teach or trigger anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from focusd.config import BaselineSettings, DriftSettings
+from focusd.records import Baseline, Verdict
+from focusd.service.monitor import Monitor
+from focusd.store.database import Store, open_store
+from tests.fake_microscope import REQUEST, FakeMicroscope
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """Give an empty store."""
+    async with open_store(tmp_path, max_frames=1000) as store:
+        yield store
+
+
+def make_monitor(store: Store, **baseline: object) -> Monitor:
+    """Build a monitor that learns from three frames and alarms at two of three."""
+    settings = BaselineSettings(**({"policy": "learn", "learn_frames": 3} | baseline))  # type: ignore[arg-type]
+    return Monitor(
+        store, DriftSettings(frames_below=2, frames_window=3), settings, refocus_metric="log_energy"
+    )
+
+
+async def judge(monitor: Monitor, microscope: FakeMicroscope, defocus_um: float = 0.0) -> Verdict:
+    """Judge one frame taken so far from focus."""
+    microscope.working_distance_mm = microscope.best_focus_mm + defocus_um / 1000
+    return (await monitor.judge(await microscope.scan(REQUEST))).verdict
+
+
+async def test_learns_and_then_notices_that_focus_is_lost(store: Store) -> None:
+    """After the learning frames, one blurred frame is a suspicion and two are a loss."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+
+    verdicts = [await judge(monitor, microscope) for _ in range(4)]
+    verdicts += [await judge(monitor, microscope, 10.0) for _ in range(2)]
+
+    assert verdicts == [
+        *[Verdict.LEARNING] * 3,
+        Verdict.IN_FOCUS,
+        Verdict.SUSPECT,
+        Verdict.OUT_OF_FOCUS,
+    ]
+
+
+async def test_names_the_first_frame_to_take_again(store: Store) -> None:
+    """A loss of focus says from which frame on the pictures are blurred."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    for _ in range(4):
+        await judge(monitor, microscope)
+    await judge(monitor, microscope, 10.0)
+
+    microscope.working_distance_mm = microscope.best_focus_mm + 0.01
+    verdict = await monitor.judge(await microscope.scan(REQUEST))
+
+    assert verdict.reacquire_from == verdict.frame_id - 1
+
+
+async def test_frames_that_say_nothing_neither_trigger_nor_teach(store: Store) -> None:
+    """Blank frames among the learning ones and after them change nothing."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    blank = FakeMicroscope(blanked=True)
+
+    verdicts = [await judge(monitor, blank) for _ in range(5)]
+    assert verdicts == [Verdict.UNJUDGEABLE] * 5
+    assert monitor.baseline is None
+
+    verdicts = [await judge(monitor, microscope) for _ in range(3)]
+    verdicts += [await judge(monitor, blank) for _ in range(5)]
+    verdicts.append(await judge(monitor, microscope))
+    assert verdicts[-1] is Verdict.IN_FOCUS
+
+
+async def test_a_baseline_survives_a_restart(tmp_path: Path) -> None:
+    """The reference of a condition is found again by the next daemon."""
+    microscope = FakeMicroscope()
+    async with open_store(tmp_path, max_frames=100) as store:
+        monitor = make_monitor(store)
+        for _ in range(3):
+            await judge(monitor, microscope)
+
+    async with open_store(tmp_path, max_frames=100) as store:
+        assert await judge(make_monitor(store), microscope) is Verdict.IN_FOCUS
+
+
+async def test_policy_manual_waits_for_the_operator(store: Store) -> None:
+    """Nothing is learnt until the operator captures a baseline."""
+    monitor, microscope = make_monitor(store, policy="manual"), FakeMicroscope()
+
+    verdicts = [await judge(monitor, microscope) for _ in range(5)]
+    assert verdicts == [Verdict.LEARNING] * 5
+    captured = await monitor.capture()
+    assert captured is not None
+    assert captured.source == "operator"
+    assert await judge(monitor, microscope) is Verdict.IN_FOCUS
+
+
+async def test_capture_needs_a_frame_that_can_be_judged(store: Store) -> None:
+    """Without a judgeable frame there is nothing to capture."""
+    monitor = make_monitor(store, policy="manual")
+    await judge(monitor, FakeMicroscope(blanked=True))
+
+    assert await monitor.capture() is None
+
+
+async def test_a_verified_refocus_teaches_once(store: Store) -> None:
+    """Under policy autofocus the first verified picture becomes the baseline; a later one does not."""
+    monitor, microscope = make_monitor(store, policy="autofocus"), FakeMicroscope()
+    frame = await microscope.scan(REQUEST)
+    await monitor.focus_found(frame.conditions, await monitor.measure(frame), 9.0)
+    first = monitor.baseline
+    microscope.working_distance_mm = 9.006
+    blurred = await microscope.scan(REQUEST)
+
+    await monitor.focus_found(blurred.conditions, await monitor.measure(blurred), 9.006)
+
+    assert first is not None
+    assert first.source == "refocus"
+    assert monitor.baseline == first
+
+
+async def test_delete_starts_learning_again(store: Store) -> None:
+    """A forgotten baseline is learnt anew."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    for _ in range(3):
+        await judge(monitor, microscope)
+    assert monitor.baseline is not None
+
+    assert await monitor.delete(monitor.baseline.condition)
+
+    assert await judge(monitor, microscope) is Verdict.LEARNING
+    assert not await monitor.delete("no-such-condition")
+
+
+async def test_operator_may_set_any_baseline(store: Store) -> None:
+    """A baseline set by hand is used from the next frame on."""
+    monitor, microscope = make_monitor(store, policy="manual"), FakeMicroscope()
+    frame = await microscope.scan(REQUEST)
+    await monitor.judge(frame)
+    score = (await monitor.measure(frame)).scores["band_ratio"].value
+
+    await monitor.put(
+        Baseline(frame.conditions, {"band_ratio": score * 100}, source="operator", created_at=0.0, frames=1)
+    )
+
+    assert await judge(monitor, microscope) is Verdict.SUSPECT
+    assert (await store.baselines.list())[0].sharpness["band_ratio"] == pytest.approx(score * 100)

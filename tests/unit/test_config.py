@@ -1,0 +1,136 @@
+"""Settings are checked before anything is started, and what is wrong is said in plain words."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from focusd.config import Config, Limits, MicroscopeSettings, is_loopback
+from focusd.configfile import load_config
+from focusd.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "focusd.example.toml"
+SMALLEST = "[microscope]\nlimits.working_distance_mm = [4.0, 30.0]\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a configuration file."""
+    path = folder / "focusd.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
+    """Only the limits have no default; the state directory lies beside the file."""
+    config = load_config(write(tmp_path, SMALLEST))
+
+    assert config.microscope.limits.working_distance_mm == (4.0, 30.0)
+    assert config.store.directory == tmp_path / "state"
+
+
+def test_the_example_file_shows_every_default(tmp_path: Path) -> None:
+    """The example file loads, equals the defaults, and names every key that has a default."""
+    limits = Limits(working_distance_mm=(4.0, 30.0))
+    defaults = Config(microscope=MicroscopeSettings(limits=limits))
+
+    config = load_config(write(tmp_path, EXAMPLE.read_text(encoding="utf-8")))
+
+    assert config.model_copy(update={"store": defaults.store}) == defaults
+    shown = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    expected = defaults.model_dump(mode="json", exclude_none=True)
+    assert {section: set(keys) for section, keys in shown.items()} == {
+        section: set(keys) for section, keys in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "microscope is required"),
+        ("[microscope]\nprot = 1\n" + SMALLEST[13:], "microscope.prot is not a setting; did you mean port?"),
+        (
+            SMALLEST + "port = 0",
+            "microscope.port must be greater than or equal to 1 (allowed: >= 1 and <= 65534), got 0",
+        ),
+        (
+            SMALLEST + "[scan]\nwidth = 10",
+            "scan.width must be greater than or equal to 64 (allowed: >= 64 and <= 32768)",
+        ),
+        (SMALLEST + "[scan]\nwidth = 'wide'", "scan.width must be a valid integer"),
+        (SMALLEST + "[scan]\nbits_per_pixel = 12", "scan.bits_per_pixel must be 8 or 16, got 12"),
+        (SMALLEST + "[scan]\ninterval_s = nan", "scan.interval_s"),
+        (
+            SMALLEST + "[scan]\nregion = {x = 900, y = 0, width = 512, height = 512}",
+            "scan: region must lie inside width x height = 1024 x 1024",
+        ),
+        (
+            SMALLEST + "[drift]\nframes_below = 4",
+            "drift: frames_below must be at most frames_window = 3, got 4",
+        ),
+        (SMALLEST + "[http]\nhost = '0.0.0.0'", "http: host must be a loopback address"),
+        ("[microscope]\nlimits.working_distance_mm = [30, 4]", "with low below high, got [30, 4]"),
+        ("[microscope]\nlimits.working_distance_mm = [4]", "microscope.limits.working_distance_mm"),
+        ("[microscope", "is not TOML"),
+    ],
+)
+def test_each_problem_names_the_field_and_what_it_may_hold(tmp_path: Path, text: str, sentence: str) -> None:
+    """Wrong keys, types and ranges are each one sentence."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+
+    assert sentence in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    """Nobody has to mend a file one message at a time."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, SMALLEST + "port = 0\nchannel = -1\n[log]\nlevel = 'loud'"))
+
+    assert len(caught.value.problems) == 3
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    """The message says that the file cannot be read, and why."""
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable replaces one key and leaves the others."""
+    monkeypatch.setenv("FOCUSD__HTTP__PORT", "9000")
+    monkeypatch.setenv("FOCUSD__MICROSCOPE__LIMITS__WORKING_DISTANCE_MM", "[5, 20]")
+
+    config = load_config(write(tmp_path, SMALLEST + "[http]\nmax_body_kib = 32"))
+
+    assert (config.http.port, config.http.max_body_kib) == (9000, 32)
+    assert config.microscope.limits.working_distance_mm == (5, 20)
+
+
+def test_an_unknown_variable_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing error in a variable's name is not passed over in silence."""
+    monkeypatch.setenv("FOCUSD__HTTP__PROT", "9000")
+
+    with pytest.raises(ConfigError, match=r"FOCUSD__HTTP__PROT: there is no setting http\.prot"):
+        load_config(write(tmp_path, SMALLEST))
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("0.0.0.0", False),  # noqa: S104 - it is what must be refused
+        ("::", False),
+        ("192.168.1.5", False),
+        ("localhost.example.org", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_from_the_rest(host: str, private: bool) -> None:
+    """Only addresses that cannot be reached from outside count as private."""
+    assert is_loopback(host) is private
