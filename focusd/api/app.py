@@ -1,0 +1,127 @@
+"""The endpoint itself: the route table, and the order in which a request is checked and answered.
+
+Order: Host, Origin, token, route, query, body, handler. Whatever goes wrong on the way becomes a problem
+document, and a request is one line in the log at level debug, without headers, query or body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import structlog
+from aiohttp import web
+
+from focusd.api.auth import Guard
+from focusd.api.handlers_baselines import (
+    capture_baseline,
+    delete_baseline,
+    get_baseline,
+    list_baselines,
+    put_baseline,
+)
+from focusd.api.handlers_frames import get_frame, list_frames, take_scan
+from focusd.api.handlers_microscope import get_microscope, put_working_distance
+from focusd.api.handlers_refocuses import cancel_refocus, get_refocus, list_refocuses, start_refocus
+from focusd.api.handlers_status import get_live, get_ready, get_status, pause, resume, wait_until_ready
+from focusd.api.hangup import Hangup
+from focusd.api.problems import Problem, internal_error, problem_for
+from focusd.api.reading import read_body, read_query
+from focusd.api.responses import answer_response, problem_response
+from focusd.api.routing import Answer, AnyRoute, Call, Route, Router
+from focusd.api.schemas import (
+    BaselineBody,
+    FramesQuery,
+    NoBody,
+    NoQuery,
+    PauseBody,
+    ReadyQuery,
+    RefocusesQuery,
+    WaitQuery,
+    WorkingDistanceBody,
+)
+from focusd.api.verbs import Verbs
+
+_log = structlog.get_logger(__name__)
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route("GET", "/v1/health/live", get_live, NoQuery, NoBody, is_open=True),
+    Route("GET", "/v1/health/ready", get_ready, NoQuery, NoBody, is_open=True),
+    Route("GET", "/v1/status", get_status, NoQuery, NoBody),
+    Route("GET", "/v1/ready", wait_until_ready, ReadyQuery, NoBody),
+    Route("POST", "/v1/pause", pause, NoQuery, PauseBody),
+    Route("POST", "/v1/resume", resume, NoQuery, NoBody),
+    Route("POST", "/v1/scans", take_scan, NoQuery, NoBody),
+    Route("GET", "/v1/frames", list_frames, FramesQuery, NoBody),
+    Route("GET", "/v1/frames/{frame_id}", get_frame, NoQuery, NoBody),
+    Route("POST", "/v1/refocuses", start_refocus, WaitQuery, NoBody),
+    Route("GET", "/v1/refocuses", list_refocuses, RefocusesQuery, NoBody),
+    Route("GET", "/v1/refocuses/{refocus_id}", get_refocus, NoQuery, NoBody),
+    Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, NoQuery, NoBody),
+    Route("POST", "/v1/baselines/capture", capture_baseline, NoQuery, NoBody),
+    Route("GET", "/v1/baselines", list_baselines, NoQuery, NoBody),
+    Route("GET", "/v1/baselines/{condition}", get_baseline, NoQuery, NoBody),
+    Route("PUT", "/v1/baselines/{condition}", put_baseline, NoQuery, BaselineBody),
+    Route("DELETE", "/v1/baselines/{condition}", delete_baseline, NoQuery, NoBody),
+    Route("GET", "/v1/microscope", get_microscope, NoQuery, NoBody),
+    Route("PUT", "/v1/microscope/working-distance", put_working_distance, NoQuery, WorkingDistanceBody),
+)
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_MAX_LOGGED_CHARS = 256
+
+
+class App:
+    """Answers requests.
+
+    Args:
+        verbs: What may be asked of the service.
+        guard: Who may ask.
+        max_body_bytes: Largest request body.
+        routes: What there is to ask.
+    """
+
+    def __init__(
+        self, verbs: Verbs, guard: Guard, *, max_body_bytes: int, routes: tuple[AnyRoute, ...] = ROUTES
+    ) -> None:
+        self._verbs = verbs
+        self._guard = guard
+        self._max_body_bytes = max_body_bytes
+        self._router = Router(routes)
+
+    async def handle(self, request: web.BaseRequest, hangup: Hangup) -> web.Response:
+        """Answer one request; every error becomes a problem document."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        path = request.rel_url.raw_path
+        try:
+            response = answer_response(await self._answer(request, path, hangup))
+        except Exception as error:  # noqa: BLE001 - the outermost place; what nobody foresaw is logged below
+            response = problem_response(problem_for(error) or _unforeseen(error, path))
+        _log.debug(
+            "http_request",
+            method=request.method[:_MAX_LOGGED_CHARS],
+            path=path[:_MAX_LOGGED_CHARS],
+            status=response.status,
+            duration_s=clock() - started,
+        )
+        return response
+
+    async def _answer(self, request: web.BaseRequest, path: str, hangup: Hangup) -> Answer:
+        self._guard.check_host(request.headers)
+        self._guard.check_origin(request.method, request.headers)
+        if not self._router.is_open(path):
+            self._guard.check_token(request.headers)
+        route, values = self._router.find(request.method, path)
+        query = read_query(request, route.query)
+        if route.method in _BODY_METHODS:
+            body = await read_body(request, route.body, max_bytes=self._max_body_bytes)
+        else:
+            body = route.body()
+        return await route.handler(Call(self._verbs, values, query, body, hangup))
+
+
+def _unforeseen(error: Exception, path: str) -> Problem:
+    incident = secrets.token_hex(4)
+    _log.error("http_handler_failed", incident=incident, path=path[:_MAX_LOGGED_CHARS], exc_info=error)
+    return internal_error(incident)

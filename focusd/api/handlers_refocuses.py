@@ -1,0 +1,77 @@
+"""Refocuses: start, history, one with its scans, cancel."""
+
+from __future__ import annotations
+
+from focusd.api.problems import ALREADY_FINISHED, ProblemError
+from focusd.api.rendering import plain
+from focusd.api.routing import Answer, Call
+from focusd.api.schemas import NoBody, NoQuery, RefocusesQuery, WaitQuery
+from focusd.errors import NotFoundError
+from focusd.records import RefocusRecord
+
+CANCEL_WAIT_S = 120.0
+"""Enough for the scan in hand and for putting the lens back."""
+
+
+async def start_refocus(call: Call[WaitQuery, NoBody]) -> Answer:
+    """Start a refocus: 202 with its record and ``Location``; with ``wait=true`` 200 with the finished record.
+
+    A wait that outlasts ``timeout_s`` ends in 202 with the record as it stands. The refocus goes on whether
+    or not anybody waits. How it ended is in ``result``: a refocus that found no peak is no HTTP error.
+    """
+    record = await call.verbs.start_refocus()
+    if call.query.wait:
+        waiting = call.verbs.wait_for_refocus(record.refocus_id, timeout_s=call.query.timeout_s)
+        record = await call.hold(waiting)
+    return _as_it_stands(record)
+
+
+async def list_refocuses(call: Call[RefocusesQuery, NoBody]) -> Answer:
+    """Answer ``{"refocuses": [...], "next"}``, newest first; one that runs has ``result`` null."""
+    limit = call.query.limit
+    records = await call.verbs.store.refocuses.page(call.query.before, limit + 1)
+    more = len(records) > limit
+    page = [await _current(call, record) for record in records[:limit]]
+    return Answer(body={"refocuses": plain(page), "next": page[-1].refocus_id if more else None})
+
+
+async def get_refocus(call: Call[NoQuery, NoBody]) -> Answer:
+    """Answer one refocus with its scans so far, 404 if there is none."""
+    return Answer(body=plain(await call.verbs.get_refocus(call.path_id("refocus_id"))))
+
+
+async def cancel_refocus(call: Call[NoQuery, NoBody]) -> Answer:
+    """End a refocus and answer its finished record once the lens was put back; 409 if it had ended already.
+
+    The cancel stands even if the client leaves while it waits.
+    """
+    refocus_id = call.path_id("refocus_id")
+    record = await call.verbs.get_refocus(refocus_id)
+    if record.result is not None:
+        raise _already_finished(record)
+    try:
+        call.verbs.cancel_refocus(refocus_id)
+    except NotFoundError:
+        # It ended between the two calls.
+        raise _already_finished(await call.verbs.get_refocus(refocus_id)) from None
+    return _as_it_stands(await call.hold(call.verbs.wait_for_refocus(refocus_id, timeout_s=CANCEL_WAIT_S)))
+
+
+async def _current(call: Call[RefocusesQuery, NoBody], record: RefocusRecord) -> RefocusRecord:
+    """The store holds a running refocus as it began; the service knows how far it is."""
+    return record if record.result is not None else await call.verbs.get_refocus(record.refocus_id)
+
+
+def _as_it_stands(record: RefocusRecord) -> Answer:
+    return Answer(
+        status=202 if record.result is None else 200,
+        body=plain(record),
+        headers={"Location": f"/v1/refocuses/{record.refocus_id}"},
+    )
+
+
+def _already_finished(record: RefocusRecord) -> ProblemError:
+    result = None if record.result is None else record.result.value
+    return ProblemError(
+        ALREADY_FINISHED, f"refocus {record.refocus_id} ended with {result or 'no result'}", result=result
+    )

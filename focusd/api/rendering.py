@@ -1,0 +1,95 @@
+"""What clients get: frozen dataclasses as JSON objects.
+
+Keys are the dataclasses' own field names, units included; enums are strings, ids are integers, times are
+seconds since 1970 (UTC). A float that is not finite is ``null``, for JSON knows no other way to say it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from focusd.records import Baseline, RefocusRecord
+from focusd.service.status import Status
+
+_DERIVED: Mapping[type, str] = {Baseline: "condition", RefocusRecord: "beam_time_s"}
+"""A property that is shown beside the fields."""
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Give ``value`` as what JSON knows: dict, list, str, int, float, bool, None.
+
+    Raises:
+        TypeError: it holds something else; a bug in focusd.
+    """
+    match value:
+        case Enum():
+            return plain(value.value)
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case tuple() | list():
+            return [plain(item) for item in value]
+        case _ if dataclasses.is_dataclass(value):
+            return _object(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _object(record: object) -> dict[str, Any]:
+    derived = _DERIVED.get(type(record))
+    shown = {} if derived is None else {derived: plain(getattr(record, derived))}
+    # Not dataclasses.asdict: it copies deeply before anything is converted.
+    names = (field.name for field in dataclasses.fields(record))  # type: ignore[arg-type] # is_dataclass above
+    return {**shown, **{name: plain(getattr(record, name)) for name in names}}
+
+
+def encode(value: object) -> bytes:
+    """Give the UTF-8 JSON of what ``plain`` gave, on one line that ends."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    # A lone surrogate in a microscope's text cannot be written as UTF-8.
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Give the status as one object.
+
+    ``state`` (disconnected, learning, monitoring, suspect, pending, refocusing, degraded, paused), ``reason``
+    why, ``working_distance_mm`` as read back and ``working_distance_setpoint_mm`` as commanded, both ``null``
+    when unknown; ``version``, ``started_at``, ``updated_at``, ``limits_mm`` ``[low, high]``; then, each
+    ``null`` while there is none: ``microscope`` (vendor, model, serial, software_version, protocol_version),
+    ``column`` (the last reading of the column and the stage), ``last_verdict`` (a frame), ``baseline``,
+    ``current_refocus`` with its scans so far, ``last_refocus``; and always ``link`` (connected, address,
+    since, error, reconnects, round_trip_s) and ``counters``.
+    """
+    column = status.column
+    return {
+        "state": status.state.value,
+        "reason": status.reason,
+        "working_distance_mm": None if column is None else plain(column.working_distance_mm),
+        **{name: item for name, item in plain(status).items() if name not in {"state", "reason"}},
+    }
+
+
+def microscope_json(status: Status) -> dict[str, Any]:
+    """Give the microscope as one flat object: who it is, its limits, and the last reading.
+
+    ``vendor``, ``model``, ``serial``, ``software_version``, ``protocol_version``, ``address``, ``limits_mm``,
+    ``working_distance_setpoint_mm``, and of the column ``working_distance_mm``, ``field_of_view_um``,
+    ``detector``, ``accelerating_voltage_kv``, ``probe_current_pa``, ``beam_on``, ``stage_position``. The
+    column's are left out until it has been read for the first time.
+    """
+    return {
+        **(plain(status.microscope) or {}),
+        "address": status.link.address,
+        "limits_mm": plain(status.limits_mm),
+        "working_distance_setpoint_mm": plain(status.working_distance_setpoint_mm),
+        **(plain(status.column) or {}),
+    }
