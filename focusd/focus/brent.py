@@ -1,0 +1,282 @@
+"""The search: bracket the focus by walking downhill from where the lens stands, then Brent's method in it.
+
+1. Scan at the start, then one step of 4 depths of field away, and walk to the sharper side with steps that
+   double, until the sharpest scan has a clearly blurrier one on either side. "Clearly" is two standard
+   errors, so noise is not taken for a slope; where nothing differs, both sides are tried in turn.
+2. Where an arm of this bracket is long, shorten it: far from focus the objective is no parabola.
+3. Brent's bounded method (scipy's) minimises ``V**-0.5`` in the bracket. It opens with two golden-section
+   points; its interval is laid so that these are the sharpest scan there is and the vertex of the parabola
+   through the bracket, and no point is ever scanned twice.
+4. Done when that vertex lies within half a depth of field of a scan.
+
+Source of the method: R. P. Brent, Algorithms for Minimization Without Derivatives, 1973, chapter 5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from focusd.focus.compare import Objective, comparison
+from focusd.focus.measure import Measurement
+from focusd.focus.outcome import SearchOutcome, SearchResult
+from focusd.focus.quality import MIN_SIGNAL_TO_NOISE
+from focusd.focus.replay import Step, next_step
+
+FIRST_STEP_DEPTHS = 4.0
+LONGEST_STEP_DEPTHS = 32.0
+LONG_ARM_DEPTHS = 8.0
+"""Beyond this distance from focus the objective is no parabola any more."""
+TOLERANCE_DEPTHS = 0.5
+SAME_PLACE_DEPTHS = 0.25
+"""A working distance this near to a scanned one has been scanned."""
+CLEARLY = 2.0
+"""Standard errors that make one scan clearly sharper than another."""
+FLAT_REACH_DEPTHS = 27.0
+"""With nothing clear this far out on both sides, there is nothing to focus on."""
+_GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was seen at a working distance."""
+
+    working_distance_mm: float
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """Where Brent's method works; ``sign`` turns the axis so that its first point is the one wanted."""
+
+    bounds: tuple[float, float]
+    sign: float
+    objective: Objective
+
+
+class BrentSearch:
+    """Brent's method in a bracket around the present working distance; see the module's text.
+
+    Args:
+        start_mm: Where the lens stands.
+        low_mm: Lowest working distance that may be asked for.
+        high_mm: Highest.
+        depth_of_field_um: Defocus that adds one pixel of blur.
+        max_scans: Most scans asked for.
+        metric: What is maximised.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_mm: float,
+        low_mm: float,
+        high_mm: float,
+        depth_of_field_um: float,
+        max_scans: int,
+        metric: str,
+    ) -> None:
+        self._start_mm = min(max(start_mm, low_mm), high_mm)
+        self._low_mm = low_mm
+        self._high_mm = high_mm
+        self._depth_mm = depth_of_field_um / 1000.0
+        self._max_scans = max_scans
+        self._comparison = comparison(metric)
+        self._scans: list[Scan] = []
+        self._asked = 0
+        self._pending_mm: float | None = None
+        self._interval: _Interval | None = None
+        self._outcome: SearchOutcome | None = None
+
+    def ask(self) -> float | None:
+        """Give the next working distance to scan, or ``None`` when finished."""
+        if self._outcome is None and self._pending_mm is None:
+            step = self._next()
+            if isinstance(step, SearchOutcome):
+                self._outcome = step
+            elif self._asked >= self._max_scans:
+                self._outcome = self.outcome
+            else:
+                self._asked += 1
+                self._pending_mm = step
+        return self._pending_mm
+
+    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
+        """Report a scan."""
+        self._pending_mm = None
+        others = [scan for scan in self._scans if scan.working_distance_mm != working_distance_mm]
+        self._scans = sorted(
+            [*others, Scan(working_distance_mm, measurement)], key=lambda scan: scan.working_distance_mm
+        )
+
+    @property
+    def outcome(self) -> SearchOutcome:
+        """The answer; before the end, the sharpest scan so far."""
+        if self._outcome is not None:
+            return self._outcome
+        best_mm = self._sharpest().working_distance_mm if self._scans else None
+        return SearchOutcome(best_mm, SearchResult.BUDGET, f"not settled after {len(self._scans)} scans")
+
+    def _next(self) -> float | SearchOutcome:
+        """Give the next place to scan, or the end."""
+        if not self._scans:
+            return self._start_mm
+        if len(self._scans) == 1:
+            return self._first_step()
+        if len(self._scans) >= 3 and not self._has_signal():
+            return SearchOutcome(None, SearchResult.NO_PEAK, "no scan shows anything but noise")
+        return self._bracket()
+
+    def _bracket(self) -> float | SearchOutcome:
+        """Work in the bracket round the sharpest scan, or walk on until there is one."""
+        best = self._sharpest()
+        left, right = self._worse(best, below=True), self._worse(best, below=False)
+        if left is None and right is None:
+            return self._look_around(best)
+        if left is None:
+            return self._walk(best, below=True, other=right)
+        if right is None:
+            return self._walk(best, below=False, other=left)
+        return self._narrow(left, best, right)
+
+    def _first_step(self) -> float:
+        """One step to the side with more room."""
+        here_mm = self._scans[0].working_distance_mm
+        up = self._high_mm - here_mm >= here_mm - self._low_mm
+        return self._clipped(here_mm + (1.0 if up else -1.0) * FIRST_STEP_DEPTHS * self._depth_mm)
+
+    def _look_around(self, best: Scan) -> float | SearchOutcome:
+        """Nothing differs yet: step out on the side less explored."""
+        sides = sorted((self._reach(below=below), below) for below in (False, True))
+        for reach_mm, below in sides:
+            place_mm = self._outward(below=below)
+            if reach_mm < FLAT_REACH_DEPTHS * self._depth_mm and place_mm is not None:
+                return place_mm
+        return SearchOutcome(
+            best.working_distance_mm,
+            SearchResult.NO_PEAK,
+            "sharpness does not change with the working distance",
+        )
+
+    def _walk(self, best: Scan, *, below: bool, other: Scan | None) -> float | SearchOutcome:
+        """The sharpest scan has nothing clearly worse on one side: go on there."""
+        place_mm = self._outward(below=below)
+        if place_mm is not None:
+            return place_mm
+        end = self._scans[0 if below else -1]
+        if end is best or other is None:
+            return SearchOutcome(
+                best.working_distance_mm,
+                SearchResult.EDGE_OF_RANGE,
+                f"the sharpest picture is at the edge of the range, {best.working_distance_mm:.6g} mm",
+            )
+        return self._narrow(end, best, other) if below else self._narrow(other, best, end)
+
+    def _narrow(self, left: Scan, best: Scan, right: Scan) -> float | SearchOutcome:
+        """Work in a bracket."""
+        bracket = (left, best, right)
+        objective = self._comparison.objective([scan.measurement for scan in bracket])
+        vertex_mm = _vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in bracket])
+        best_mm = best.working_distance_mm
+        if vertex_mm is None:
+            vertex_mm = best_mm
+        vertex_mm = min(max(vertex_mm, left.working_distance_mm), right.working_distance_mm)
+        arms = (best_mm - left.working_distance_mm, right.working_distance_mm - best_mm)
+        if max(arms) > LONG_ARM_DEPTHS * self._depth_mm:
+            place_mm = self._shortened(best_mm, vertex_mm, arms)
+            if place_mm is not None:
+                return place_mm
+        if self._scanned_near(vertex_mm, TOLERANCE_DEPTHS) is not None:
+            return SearchOutcome(
+                vertex_mm, SearchResult.FOUND, f"bracketed and settled after {len(self._scans)} scans"
+            )
+        step = self._brent(best_mm, vertex_mm, objective)
+        if step.done:
+            return SearchOutcome(
+                step.x, SearchResult.FOUND, f"Brent's method settled after {len(self._scans)} scans"
+            )
+        return step.x
+
+    def _shortened(self, best_mm: float, vertex_mm: float, arms: tuple[float, float]) -> float | None:
+        """Where to scan to shorten a long arm: the vertex, or a step from the best into the longer arm."""
+        into = 1.0 if arms[1] > arms[0] else -1.0
+        for place_mm in (vertex_mm, best_mm + into * FIRST_STEP_DEPTHS * self._depth_mm):
+            if self._scanned_near(place_mm, 2 * TOLERANCE_DEPTHS) is None:
+                return place_mm
+        return None
+
+    def _brent(self, best_mm: float, vertex_mm: float, objective: Objective) -> Step:
+        """Go on with Brent's method, in a new interval when the vertex has left the old one."""
+        interval = self._interval
+        if interval is None or not interval.bounds[0] < interval.sign * vertex_mm < interval.bounds[1]:
+            interval = self._interval = self._laid(best_mm, vertex_mm, objective)
+        chosen = interval
+
+        def known(x: float) -> float | None:
+            scan = self._scanned_near(chosen.sign * x, SAME_PLACE_DEPTHS)
+            return None if scan is None else chosen.objective(scan.measurement)
+
+        step = next_step(known, chosen.bounds, tolerance=TOLERANCE_DEPTHS * self._depth_mm)
+        return Step(chosen.sign * step.x, step.done)
+
+    def _laid(self, best_mm: float, vertex_mm: float, objective: Objective) -> _Interval:
+        """An interval whose two golden-section points are the best scan and the vertex, in this order."""
+        sign = 1.0 if vertex_mm >= best_mm else -1.0
+        gap_mm = abs(vertex_mm - best_mm)
+        low, high = sorted((sign * self._low_mm, sign * self._high_mm))
+        bounds = (
+            max(sign * best_mm - _GOLDEN * gap_mm, low),
+            min(sign * best_mm + (1.0 + _GOLDEN) * gap_mm, high),
+        )
+        return _Interval(bounds, sign, objective)
+
+    def _sharpest(self) -> Scan:
+        best = self._scans[0]
+        for scan in self._scans[1:]:
+            if self._comparison.sharper(scan.measurement, best.measurement) > 0.0:
+                best = scan
+        return best
+
+    def _worse(self, best: Scan, *, below: bool) -> Scan | None:
+        """The scan next to the best on one side that is clearly blurrier."""
+        index = self._scans.index(best)
+        side = self._scans[:index][::-1] if below else self._scans[index + 1 :]
+        for scan in side:
+            if self._comparison.sharper(best.measurement, scan.measurement) > CLEARLY:
+                return scan
+        return None
+
+    def _outward(self, *, below: bool) -> float | None:
+        """The next place beyond the outermost scan, twice as far as that one was; ``None`` at the bound."""
+        places = [scan.working_distance_mm for scan in self._scans]
+        if not below:
+            places.reverse()
+        gap_mm = abs(places[0] - places[1])
+        longest_mm, shortest_mm = (n * self._depth_mm for n in (LONGEST_STEP_DEPTHS, FIRST_STEP_DEPTHS))
+        step_mm = min(max(2.0 * gap_mm, shortest_mm), longest_mm)
+        place_mm = self._clipped(places[0] + (-step_mm if below else step_mm))
+        return None if self._scanned_near(place_mm, SAME_PLACE_DEPTHS) else place_mm
+
+    def _reach(self, *, below: bool) -> float:
+        end_mm = self._scans[0 if below else -1].working_distance_mm
+        return abs(end_mm - self._start_mm)
+
+    def _has_signal(self) -> bool:
+        return any(scan.measurement.quality.signal_to_noise >= MIN_SIGNAL_TO_NOISE for scan in self._scans)
+
+    def _scanned_near(self, place_mm: float, depths: float) -> Scan | None:
+        scan = min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))
+        return scan if abs(scan.working_distance_mm - place_mm) <= depths * self._depth_mm else None
+
+    def _clipped(self, place_mm: float) -> float:
+        return min(max(place_mm, self._low_mm), self._high_mm)
+
+
+def _vertex(points: list[tuple[float, float]]) -> float | None:
+    """Lowest point of the parabola through three points, in rising order of x; ``None`` if it has none."""
+    (x0, y0), (x1, y1), (x2, y2) = points
+    slope, next_slope = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    curvature = (next_slope - slope) / (x2 - x0)
+    if curvature <= 0.0:
+        return None
+    return 0.5 * (x0 + x1) - 0.5 * slope / curvature

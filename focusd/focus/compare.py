@@ -1,0 +1,103 @@
+"""Compare scans of one field: which is the sharper, and a number to minimise over the working distance.
+
+The number is ``V**-0.5`` of a sharpness V: near focus it is almost a parabola in the working distance,
+because the spectra of pictures fall with a power of the frequency. For the default metric V is the
+noise-corrected energy at the finest scale at which every scan in question stands clear of noise: fine scales
+are the more sensitive near focus, coarse ones see farther.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from focusd.focus.acceptance import common_floor, sharper
+from focusd.focus.measure import Measurement
+from focusd.focus.spectrum import RadialSpectrum, Score, log_energy
+
+SCALES_PX = (1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0)
+CLEAR = 6.0
+"""Standard errors by which an energy must stand above noise to be compared."""
+CLEAR_OF_FLOOR = 0.15
+"""... and share of the noise's own energy: the floor is not known better than that to be white."""
+FLOOR_HEADROOM = 1.1
+
+Objective: TypeAlias = Callable[[Measurement], float]
+
+
+class Comparison(Protocol):
+    """A way to compare scans of one field."""
+
+    def sharper(self, one: Measurement, other: Measurement) -> float:
+        """By how many standard errors the first is the sharper."""
+
+    def objective(self, scans: Sequence[Measurement]) -> Objective:
+        """Give a function to minimise that serves for these scans and for sharper ones."""
+
+
+class SpectralComparison:
+    """By the spectra, at the finest scale that stands clear of noise."""
+
+    def sharper(self, one: Measurement, other: Measurement) -> float:
+        """By how many standard errors the first is the sharper."""
+        return sharper(one.spectrum, other.spectrum)
+
+    def objective(self, scans: Sequence[Measurement]) -> Objective:
+        """Give ``V**-0.5`` at one scale and under one noise floor for all."""
+        spectra = [scan.spectrum for scan in scans]
+        highest_floor = FLOOR_HEADROOM * min(spectrum.corner_power for spectrum in spectra)
+        floors = common_floor(*spectra)
+        sigma_px = next(
+            (
+                sigma_px
+                for sigma_px in SCALES_PX
+                if all(_is_clear(s, sigma_px, floor) for s, floor in zip(spectra, floors, strict=True))
+            ),
+            SCALES_PX[-1],
+        )
+
+        def value(scan: Measurement) -> float:
+            floor = min(scan.spectrum.corner_power, highest_floor)
+            return _inverse_root(log_energy(scan.spectrum, sigma_px, floor=floor))
+
+        return value
+
+
+class MetricComparison:
+    """By one of the metrics, as it is.
+
+    Args:
+        metric: Its name; the measurements must hold it.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+
+    def sharper(self, one: Measurement, other: Measurement) -> float:
+        """By how many standard errors the first scores higher."""
+        mine, theirs = one.scores[self._metric], other.scores[self._metric]
+        error = math.hypot(mine.standard_error, theirs.standard_error)
+        if error == 0.0:
+            return math.copysign(math.inf, mine.value - theirs.value) if mine.value != theirs.value else 0.0
+        return (mine.value - theirs.value) / error
+
+    def objective(self, scans: Sequence[Measurement]) -> Objective:  # noqa: ARG002 - the metric has one scale
+        """Give ``V**-0.5`` of the metric."""
+        return lambda scan: _inverse_root(scan.scores[self._metric])
+
+
+def comparison(metric: str) -> Comparison:
+    """Give the way to compare scans by a metric."""
+    return SpectralComparison() if metric == "log_energy" else MetricComparison(metric)
+
+
+def _is_clear(spectrum: RadialSpectrum, sigma_px: float, floor: float) -> bool:
+    energy = log_energy(spectrum, sigma_px, floor=floor)
+    noise = log_energy(spectrum, sigma_px, floor=0.0).value - energy.value
+    return energy.value > CLEAR * energy.standard_error and energy.value > CLEAR_OF_FLOOR * noise
+
+
+def _inverse_root(score: Score) -> float:
+    """``V**-0.5``, V at least half its error: noise takes it below zero, which the optimiser must not see."""
+    return 1.0 / math.sqrt(max(score.value, 0.5 * score.standard_error, 1e-12))

@@ -1,0 +1,98 @@
+"""Can this frame be judged at all? A frame that cannot neither triggers a refocus nor teaches a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from focusd.focus.spectrum import RadialSpectrum, signal_to_noise
+from focusd.frame import Pixels
+
+MAX_SATURATED_FRACTION = 0.25
+"""With a quarter of the frame clipped at white, clipping and not focus decides how steep the edges are."""
+MIN_GREY_LEVELS = 3
+"""A frame of fewer grey levels is a blanked beam or a converter's flicker."""
+MIN_SIGNAL_TO_NOISE = 8.0
+"""Coarse detail (4 px) under so many standard errors is not told from noise. It survives blur: a textured
+frame stays above it far out of focus."""
+UNSCANNED_FRACTION = 1.0 / 32.0
+"""Share of the rows that must be blank at the bottom: fewer do not move a score."""
+_CONVERTER_CEILINGS = (255, 1023, 4095, 16_383, 65_535)
+"""Highest grey level of converters of 8, 10, 12, 14 and 16 bits; 16-bit images often hold fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a frame is worth as evidence of focus."""
+
+    judgeable: bool
+    reason: str | None
+    """``half_scanned``, ``blank``, ``saturated`` or ``no_signal``; ``None`` when judgeable."""
+    saturated_fraction: float
+    """Share of the pixels at the converter's highest level."""
+    dark_fraction: float
+    """Share of the pixels at zero."""
+    mean_level: float
+    """Mean grey level."""
+    contrast: float
+    """Standard deviation of the grey levels over the converter's range."""
+    signal_to_noise: float
+    """Coarse detail in standard errors."""
+
+
+def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
+    """Tell whether a frame can be judged, and if not why.
+
+    Args:
+        pixels: Grey levels, uint8 or uint16, contiguous.
+        spectrum: Of the same frame.
+    """
+    mean, deviation = (float(array[0, 0]) for array in cv2.meanStdDev(pixels))
+    lowest, highest, _, _ = cv2.minMaxLoc(pixels)
+    ceiling = next(level for level in _CONVERTER_CEILINGS if highest <= level)
+    saturated = _share_at(pixels, ceiling) if highest == ceiling else 0.0
+    clarity = signal_to_noise(spectrum)
+    reason: str | None = None
+    if highest - lowest < MIN_GREY_LEVELS - 1:
+        reason = "blank"
+    elif _is_half_scanned(pixels):
+        reason = "half_scanned"
+    elif saturated > MAX_SATURATED_FRACTION:
+        reason = "saturated"
+    elif clarity < MIN_SIGNAL_TO_NOISE:
+        reason = "no_signal"
+    return Quality(
+        judgeable=reason is None,
+        reason=reason,
+        saturated_fraction=saturated,
+        dark_fraction=_share_at(pixels, 0) if lowest == 0 else 0.0,
+        mean_level=mean,
+        contrast=deviation / ceiling,
+        signal_to_noise=clarity,
+    )
+
+
+def _share_at(pixels: Pixels, level: int) -> float:
+    if level == 0:
+        return 1.0 - cv2.countNonZero(pixels) / pixels.size
+    return float(np.count_nonzero(pixels == level)) / pixels.size
+
+
+def _is_half_scanned(pixels: Pixels) -> bool:
+    """Whether the scan broke off: the bottom rows hold one value, and hardly any pixel above them does.
+
+    The second half tells it from an empty part of the field that is clipped to black, which has no such
+    edge. The row right above may be the one in which the scan stopped, so the one before it is looked at.
+    """
+    rows = pixels.shape[0]
+    fill = pixels[-1, -1]
+    needed = max(2, round(rows * UNSCANNED_FRACTION))
+    if not (pixels[-needed:] == fill).all():
+        return False
+    blank = needed
+    while blank < rows and (pixels[-blank - 1] == fill).all():
+        blank += 1
+    last_full = pixels[max(rows - blank - 2, 0)]
+    return bool(np.count_nonzero(last_full == fill) < last_full.size / 2)

@@ -1,0 +1,116 @@
+"""The search for focus, as ask and tell.
+
+It names a working distance, is told what a scan there showed, and names the next. It moves nothing itself and
+knows no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from focusd.focus.brent import BrentSearch
+from focusd.focus.brent_wide import BrentWideSearch
+from focusd.focus.measure import Measurement
+from focusd.focus.metrics import metric as known_metric
+from focusd.focus.outcome import SearchOutcome, SearchResult
+
+# The outcome has a file of its own only because the searches below need it; to users it belongs here.
+__all__ = ["METHODS", "Search", "SearchOutcome", "SearchResult", "SearchTask", "make_search"]
+
+
+class Search(Protocol):
+    """A search in progress."""
+
+    def ask(self) -> float | None:
+        """Give the next working distance to scan, in millimetres; ``None`` when finished.
+
+        Asked again before it was told, it gives the same answer.
+        """
+
+    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
+        """Report a scan; scans that were not asked for are welcome and cost none of the budget."""
+
+    @property
+    def outcome(self) -> SearchOutcome:
+        """The answer; before the end, the best so far with the result ``budget``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTask:
+    """What a search is given."""
+
+    start_mm: float
+    low_mm: float
+    high_mm: float
+    depth_of_field_um: float
+    max_scans: int
+    metric: str
+    wide_maxiter: int
+
+
+def _brent(task: SearchTask) -> Search:
+    return BrentSearch(
+        start_mm=task.start_mm,
+        low_mm=task.low_mm,
+        high_mm=task.high_mm,
+        depth_of_field_um=task.depth_of_field_um,
+        max_scans=task.max_scans,
+        metric=task.metric,
+    )
+
+
+def _brent_wide(task: SearchTask) -> Search:
+    return BrentWideSearch(
+        low_mm=task.low_mm, high_mm=task.high_mm, maxiter=task.wide_maxiter, max_scans=task.max_scans
+    )
+
+
+METHODS: Mapping[str, Callable[[SearchTask], Search]] = MappingProxyType(
+    {
+        "brent": _brent,
+        "brent-wide": _brent_wide,
+    }
+)
+
+
+def make_search(
+    method: str,
+    *,
+    start_mm: float,
+    low_mm: float,
+    high_mm: float,
+    depth_of_field_um: float,
+    max_scans: int,
+    metric: str,
+    wide_maxiter: int,
+) -> Search:
+    """Start a search.
+
+    Args:
+        method: A name from ``METHODS``.
+        start_mm: Where the lens stands.
+        low_mm: Lowest working distance that may be asked for.
+        high_mm: Highest.
+        depth_of_field_um: Defocus that adds one pixel of blur.
+        max_scans: Most scans the search may ask for, the one at the start included.
+        metric: A name from ``METRICS``; ``brent`` maximises it.
+        wide_maxiter: Evaluations of ``brent-wide``.
+
+    Raises:
+        ValueError: an unknown method or metric, or numbers that make no sense.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
+    if not low_mm < high_mm:
+        raise ValueError(f"low_mm must be below high_mm, got {low_mm:g} and {high_mm:g}")
+    if depth_of_field_um <= 0.0 or max_scans < 1:
+        raise ValueError(
+            f"depth_of_field_um and max_scans must be positive, got {depth_of_field_um:g} and {max_scans}"
+        )
+    known_metric(metric)
+    return METHODS[method](
+        SearchTask(start_mm, low_mm, high_mm, depth_of_field_um, max_scans, metric, wide_maxiter)
+    )
