@@ -103,7 +103,9 @@ class FakeMicroscope:
         if self.blanked:
             return np.clip(self._random.normal(12, 1, self._texture.shape), 0, 255).astype(np.uint8)
         blur_px = np.hypot(0.6, abs(self.working_distance_mm - self.best_focus_mm) * 1000 / DEPTH_OF_FIELD_UM)
-        blurred = cv2.GaussianBlur(self._texture, (0, 0), float(blur_px / 2), borderType=cv2.BORDER_WRAP)
+        blurred = cv2.GaussianBlur(
+            self._texture, (0, 0), float(blur_px / 2), borderType=cv2.BORDER_REFLECT
+        ).astype(np.float64)
         gain = 128 / self.electrons_per_pixel
         return np.clip(self._random.poisson(blurred / gain) * gain, 0, 255).astype(np.uint8)
 

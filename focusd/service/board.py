@@ -25,11 +25,11 @@ class StatusBoard:
 
     def __init__(self, initial: Status) -> None:
         self.current = initial
-        self._listeners: list[Callable[[Status], None]] = []
+        self._listeners: list[Callable[[Status], object]] = []
         self._paused_because: str | None = None
         self._degraded_because: str | None = None
 
-    def listen(self, listener: Callable[[Status], None]) -> None:
+    def listen(self, listener: Callable[[Status], object]) -> None:
         """Call ``listener`` with each new snapshot whose state differs from the one before."""
         self._listeners.append(listener)
 

@@ -64,7 +64,7 @@ class Lens:
             StoreError: the place could not be written down; the lens is not moved.
         """
         await self._check_untouched()
-        if working_distance_mm < self.readback_mm - self._tolerance_mm:
+        if working_distance_mm < self.readback_mm:
             below = max(working_distance_mm - self._approach_mm, self._microscope.limits_mm[0])
             if below < working_distance_mm:
                 await self._command(below)

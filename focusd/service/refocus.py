@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ import structlog
 from focusd.config import RefocusSettings
 from focusd.errors import (
     LinkError,
+    MicroscopeError,
     ScanIncompleteError,
     ScanRefusedError,
     StoreError,
@@ -41,7 +42,7 @@ APPROACH_DEPTHS = 3.0
 CONFIRMED_WITHIN_DEPTHS = 0.5
 """An answer this near to the start is the start: a move would gain nothing that can be seen."""
 
-_RESULT_OF_ERROR = {
+_RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
     MovedByOtherError: RefocusResult.CANCELLED,
     WorkingDistanceLimitError: RefocusResult.LIMITS,
     WorkingDistanceNotSetError: RefocusResult.WD_NOT_SETTABLE,
@@ -155,7 +156,9 @@ class Refocus:
                 RefocusResult.BUDGET_EXCEEDED,
                 f"not done within deadline_s = {self._settings.deadline_s:g}",
             )
-        except tuple(_RESULT_OF_ERROR) as error:
+        except (MovedByOtherError, MicroscopeError) as error:
+            if type(error) not in _RESULT_OF_ERROR:
+                raise
             return _RESULT_OF_ERROR[type(error)], str(error)
 
     async def _search_and_prove(self) -> Ending:

@@ -154,6 +154,11 @@ class Supervisor:
         """The present snapshot."""
         return self.board.current
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the owner of the microscope was heard of when it promised to be."""
+        return self._heartbeat.is_alive
+
     async def scan(self) -> ScanAnswer:
         """Take and judge one frame now, and refocus if that is due.
 

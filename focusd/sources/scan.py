@@ -23,7 +23,7 @@ class ScanSource:
             height=settings.height,
             dwell_time_us=settings.dwell_time_us,
             bits_per_pixel=settings.bits_per_pixel,
-            region=region and ScanRegion(region.x, region.y, region.width, region.height),
+            region=ScanRegion(region.x, region.y, region.width, region.height) if region else None,
         )
         self._label = settings.label
 

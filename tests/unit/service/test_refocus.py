@@ -274,7 +274,7 @@ async def test_each_place_is_written_down_before_the_lens_goes_there(store: Stor
     microscope = FakeMicroscope(working_distance_mm=9.02)
 
     def look(_: int) -> None:
-        rows = reader.execute("SELECT commanded_mm FROM journal").fetchall()
+        rows = reader.execute("SELECT record FROM journal").fetchall()
         if str(microscope.visited_mm[-1]) not in str(rows):
             missing.append(microscope.visited_mm[-1])
 

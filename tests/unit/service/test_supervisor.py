@@ -147,13 +147,13 @@ async def test_gives_up_after_some_failures_and_goes_on_judging(store: Store) ->
     bench = Bench(
         store,
         FakeMicroscope(),
-        refocus={"attempts": 2, "max_change_um": 10.0},
+        refocus={"attempts": 2, "max_change_um": 6.0},
         baseline={"policy": "autofocus"},
     )
     async with running(bench):
         await bench.supervisor.scan()
         start_mm = bench.microscope.working_distance_mm
-        bench.microscope.best_focus_mm = 9.06
+        bench.microscope.best_focus_mm = 9.02
         answers = [await bench.supervisor.scan() for _ in range(5)]
 
         assert bench.state is DaemonState.DEGRADED

@@ -1,0 +1,1 @@
+"""``focusd demo``: simulator, daemon and a specimen scan that loses focus, on this computer over real TCP."""

@@ -1,0 +1,146 @@
+"""Put the demo together: simulator, daemon, acquisition; a summary and a picture at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from focusd.cli.outcome import CommandFailedError, ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from focusd.cli.demo.acquisition import Plan
+    from focusd.cli.demo.result import DemoResult
+    from focusd.config import Config
+
+SIDE_PX = 512
+DWELL_TIME_US = 1.0
+
+
+def demo(
+    tiles: Annotated[int, typer.Option(min=4, max=2500, help="Tiles of the specimen to scan.")] = 64,
+    refocus: Annotated[
+        bool, typer.Option(" /--no-refocus", help="Only watch: focusd judges, and never moves the lens.")
+    ] = True,
+    output: Annotated[Path, typer.Option(help="Picture to write.")] = Path("focusd-demo.png"),
+    time_scale: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="How much faster than a real microscope.")
+    ] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides specimen and noise.")] = 1,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of focusd; 0 takes a free one.")] = 0,
+) -> None:
+    """Watch focusd hold the focus of a simulated microscope.
+
+    Starts a simulated TESCAN microscope and the daemon, and scans a specimen whose height loses focus.
+    Ends by itself with a summary and a picture; exit code 0 only if at least 95 % of the tiles are in focus.
+
+    Example:
+      focusd demo --tiles 100
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not output.parent.is_dir() or output.is_dir():
+        raise CommandFailedError(f"--output {output}: there is no such folder, or it is a folder itself")
+    import cv2
+    from rich.console import Console
+
+    from focusd import logs
+    from focusd.cli.demo.picture import write_picture
+
+    cv2.setNumThreads(1)
+    logs.configure("error", "auto")
+    console = Console(highlight=False)
+    plan = _plan(tiles)
+    with tempfile.TemporaryDirectory(prefix="focusd-demo-") as state:
+        config = _config(plan, Path(state), refocus=refocus, http_port=http_port)
+        result = asyncio.run(_run(config, plan, console, time_scale=time_scale, seed=seed))
+    _summarise(console, result, refocus=refocus)
+    try:
+        write_picture(result, output)
+    except OSError as error:
+        raise CommandFailedError(f"--output {output}: {error.strerror}") from None
+    console.print(f"picture            {output}")
+    if not result.held:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _plan(tiles: int) -> Plan:
+    from focusd.cli.demo.acquisition import Plan
+    from focusd.frame import ScanRequest
+
+    request = ScanRequest(width=SIDE_PX, height=SIDE_PX, dwell_time_us=DWELL_TIME_US)
+    return Plan(tiles=tiles, columns=math.ceil(math.sqrt(tiles)), pitch_mm=0.006, request=request)
+
+
+def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config:
+    from focusd.config import Config
+
+    return Config.model_validate(
+        {
+            "microscope": {"limits": {"working_distance_mm": (4.0, 30.0)}},
+            "scan": {
+                "width": plan.request.width,
+                "height": plan.request.height,
+                "dwell_time_us": plan.request.dwell_time_us,
+                "trigger": "request",
+            },
+            "baseline": {"policy": "autofocus" if refocus else "manual"},
+            "refocus": {"mode": "immediate" if refocus else "advise", "depth_of_field_um": 2.0},
+            "http": {"port": http_port},
+            "store": {"directory": state},
+        }
+    )
+
+
+async def _run(config: Config, plan: Plan, console: Console, *, time_scale: float, seed: int) -> DemoResult:
+    import aiohttp
+
+    from focusd.cli.demo.acquisition import Acquisition
+    from focusd.cli.demo.result import DemoResult
+    from focusd.cli.demo.view import DemoView
+    from focusd.daemon import running
+    from focusd.microscope.link import open_link
+    from focusd.simulator.sharksem_server import SharkSemServer
+
+    result = DemoResult(plan.tiles, plan.rows, plan.columns)
+    column = _column(plan, seed, in_focus=config.refocus.mode == "advise")
+    async with SharkSemServer(column, time_scale=time_scale) as server:
+        microscope = config.microscope.model_copy(update={"port": server.port})
+        config = config.model_copy(update={"microscope": microscope})
+        async with (
+            running(config) as daemon,
+            open_link("127.0.0.1", server.port, timeout_s=5) as stage,
+            aiohttp.ClientSession(daemon.url + "/") as http,
+        ):
+            title = f"simulated SharkSEM on port {server.port}, focusd on {daemon.url}"
+            view = DemoView(console, result, title)
+            acquisition = Acquisition(plan, column, stage, http, view=view, result=result)
+            with view.shown():
+                await acquisition.prepare()
+                if config.refocus.mode == "advise":
+                    await acquisition.capture_baseline()
+                await acquisition.run()
+    return result
+
+
+def _summarise(console: Console, result: DemoResult, *, refocus: bool) -> None:
+    from rich.rule import Rule
+
+    tiles_s, refocus_s = result.beam_time_s
+    total = len(result.tiles)
+    console.print(Rule("focus was held" if result.held else "focus was lost"))
+    console.print(f"tiles in focus     {result.in_focus} of {total} ({100 * result.in_focus / total:.0f} %)")
+    untouched = result.in_focus_untouched
+    console.print(f"without focusd     {untouched} of {total} ({100 * untouched / total:.0f} %)")
+    if refocus:
+        good = sum(record["result"] in {"refocused", "confirmed_in_focus"} for record in result.refocuses)
+        console.print(f"refocuses          {len(result.refocuses)}, {good} of them found focus")
+        console.print(f"scans to refocus   {result.refocus_scans}")
+    console.print(f"tiles taken again  {result.tiles_taken - total}")
+    console.print(f"beam time          {tiles_s:.1f} s on tiles, {refocus_s:.1f} s on refocusing")
