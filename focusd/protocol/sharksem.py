@@ -176,6 +176,7 @@ class MessageStream:
         except RemoteProtocolError as error:
             self._error = error
             self._buffer.clear()
+            self._read = 0
             raise
 
     @property

@@ -153,6 +153,7 @@ class ScanAssembler:
         self._total_px = shape[0] * shape[1]
         self._lost = False
         self._done = False
+        self._broken_off = False
         self._finished: bytearray | None = None
         self._buffer = self._new_buffer()
 
@@ -160,6 +161,11 @@ class ScanAssembler:
     def complete(self) -> bool:
         """Whether the frame begun last has all of its pixels."""
         return self._done
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can come of a single scan: it is complete, or ended with a piece lost."""
+        return self._done or self._broken_off
 
     @property
     def missing_px(self) -> int:
@@ -183,8 +189,10 @@ class ScanAssembler:
             self._restart()
         if header.index > self.received_px or (self._lost and header.index):
             self._lost = True
+            reaches_end = header.index + header.pixels == self._total_px
+            self._broken_off = reaches_end and not self._continual
             return None
-        self._lost = False
+        self._lost = self._broken_off = False
         self.received_px = header.index
         size = self.bits_per_pixel // 8
         start = header.index * size
