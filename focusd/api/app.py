@@ -31,6 +31,7 @@ from focusd.api.responses import answer_response, problem_response
 from focusd.api.routing import Answer, AnyRoute, Call, Route, Router
 from focusd.api.schemas import (
     BaselineBody,
+    CancelQuery,
     FramesQuery,
     NoBody,
     NoQuery,
@@ -57,7 +58,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("POST", "/v1/refocuses", start_refocus, WaitQuery, NoBody),
     Route("GET", "/v1/refocuses", list_refocuses, RefocusesQuery, NoBody),
     Route("GET", "/v1/refocuses/{refocus_id}", get_refocus, NoQuery, NoBody),
-    Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, NoQuery, NoBody),
+    Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, CancelQuery, NoBody),
     Route("POST", "/v1/baselines/capture", capture_baseline, NoQuery, NoBody),
     Route("GET", "/v1/baselines", list_baselines, NoQuery, NoBody),
     Route("GET", "/v1/baselines/{condition}", get_baseline, NoQuery, NoBody),

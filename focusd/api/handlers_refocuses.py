@@ -5,12 +5,9 @@ from __future__ import annotations
 from focusd.api.problems import ALREADY_FINISHED, ProblemError
 from focusd.api.rendering import plain
 from focusd.api.routing import Answer, Call
-from focusd.api.schemas import NoBody, NoQuery, RefocusesQuery, WaitQuery
+from focusd.api.schemas import CancelQuery, NoBody, NoQuery, RefocusesQuery, WaitQuery
 from focusd.errors import NotFoundError
 from focusd.records import RefocusRecord
-
-CANCEL_WAIT_S = 120.0
-"""Enough for the scan in hand and for putting the lens back."""
 
 
 async def start_refocus(call: Call[WaitQuery, NoBody]) -> Answer:
@@ -40,10 +37,11 @@ async def get_refocus(call: Call[NoQuery, NoBody]) -> Answer:
     return Answer(body=plain(await call.verbs.get_refocus(call.path_id("refocus_id"))))
 
 
-async def cancel_refocus(call: Call[NoQuery, NoBody]) -> Answer:
+async def cancel_refocus(call: Call[CancelQuery, NoBody]) -> Answer:
     """End a refocus and answer its finished record once the lens was put back; 409 if it had ended already.
 
-    The cancel stands even if the client leaves while it waits.
+    A wait that outlasts ``timeout_s`` ends in 202 with the record as it stands. The cancel holds whether or
+    not anybody waits.
     """
     refocus_id = call.path_id("refocus_id")
     record = await call.verbs.get_refocus(refocus_id)
@@ -54,7 +52,8 @@ async def cancel_refocus(call: Call[NoQuery, NoBody]) -> Answer:
     except NotFoundError:
         # It ended between the two calls.
         raise _already_finished(await call.verbs.get_refocus(refocus_id)) from None
-    return _as_it_stands(await call.hold(call.verbs.wait_for_refocus(refocus_id, timeout_s=CANCEL_WAIT_S)))
+    waiting = call.verbs.wait_for_refocus(refocus_id, timeout_s=call.query.timeout_s)
+    return _as_it_stands(await call.hold(waiting))
 
 
 async def _current(call: Call[RefocusesQuery, NoBody], record: RefocusRecord) -> RefocusRecord:

@@ -85,6 +85,13 @@ class WaitQuery(Request):
     """Longest wait; then the record is given as it stands."""
 
 
+class CancelQuery(Request):
+    """How long to wait for the lens to be put back."""
+
+    timeout_s: Annotated[float, Field(ge=0, le=3600)] = 120.0
+    """Longest wait; then the record is given as it stands."""
+
+
 class ReadyQuery(Request):
     """How long to wait."""
 
