@@ -107,7 +107,8 @@ class FakeMicroscope:
             self._texture, (0, 0), float(blur_px / 2), borderType=cv2.BORDER_REFLECT
         ).astype(np.float64)
         gain = 128 / self.electrons_per_pixel
-        return np.clip(self._random.poisson(blurred / gain) * gain, 0, 255).astype(np.uint8)
+        counted: Pixels = np.clip(self._random.poisson(blurred / gain) * gain, 0, 255).astype(np.uint8)
+        return counted
 
 
 async def _maybe(waiting: object) -> None:

@@ -123,7 +123,8 @@ class Acquisition:
         self._result.tiles[index] = tile
         self._view.tile(tile)
         if refocus is None:
-            return set()
+            # One blurred frame is a suspicion; a second look at the same place decides.
+            return self._retakable({index}) if verdict["verdict"] == "suspect" else set()
         self._result.refocuses.append(refocus)
         self._view.refocus(refocus)
         if refocus["result"] not in {"refocused", "confirmed_in_focus"}:
@@ -131,7 +132,10 @@ class Acquisition:
         await self._keep_pictures(refocus)
         first = verdict["reacquire_from"] or verdict["frame_id"]
         lost = {tile for frame, tile in self._tile_of_frame.items() if frame >= first}
-        return {i for i in lost if self._result.tiles[i].times_taken < TIMES_TAKEN_AT_MOST}
+        return self._retakable(lost)
+
+    def _retakable(self, indices: set[int]) -> set[int]:
+        return {i for i in indices if self._result.tiles[i].times_taken < TIMES_TAKEN_AT_MOST}
 
     def _judge(self, index: int, verdict: Mapping[str, Any], refocus: Mapping[str, Any] | None) -> Tile:
         best_mm = self._column.best_focus_mm(*self._plan.position_mm(index))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from focusd.cli.demo.acquisition import Plan
     from focusd.cli.demo.result import DemoResult
     from focusd.config import Config
+    from focusd.simulator.column import SimulatedColumn
 
 SIDE_PX = 512
 DWELL_TIME_US = 1.0
@@ -75,7 +76,7 @@ def _plan(tiles: int) -> Plan:
     from focusd.frame import ScanRequest
 
     request = ScanRequest(width=SIDE_PX, height=SIDE_PX, dwell_time_us=DWELL_TIME_US)
-    return Plan(tiles=tiles, columns=math.ceil(math.sqrt(tiles)), pitch_mm=0.006, request=request)
+    return Plan(tiles=tiles, columns=math.ceil(math.sqrt(tiles)), pitch_mm=0.1, request=request)
 
 
 def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config:
@@ -106,11 +107,11 @@ async def _run(config: Config, plan: Plan, console: Console, *, time_scale: floa
     from focusd.cli.demo.view import DemoView
     from focusd.daemon import running
     from focusd.microscope.link import open_link
-    from focusd.simulator.sharksem_server import SharkSemServer
+    from focusd.simulator.sharksem_server import SharkSEMServer
 
     result = DemoResult(plan.tiles, plan.rows, plan.columns)
     column = _column(plan, seed, in_focus=config.refocus.mode == "advise")
-    async with SharkSemServer(column, time_scale=time_scale) as server:
+    async with SharkSEMServer(column, time_scale=time_scale) as server:
         microscope = config.microscope.model_copy(update={"port": server.port})
         config = config.model_copy(update={"microscope": microscope})
         async with (
@@ -127,6 +128,34 @@ async def _run(config: Config, plan: Plan, console: Console, *, time_scale: floa
                     await acquisition.capture_baseline()
                 await acquisition.run()
     return result
+
+
+def _column(plan: Plan, seed: int, *, in_focus: bool) -> SimulatedColumn:
+    """A column over a wafer that is tilted, uneven and stepped; focused by hand, or only nearly so."""
+    from focusd.simulator.column import SimulatedColumn
+    from focusd.simulator.options import ColumnOptions, Plateau, SpecimenOptions
+    from focusd.simulator.specimen import Specimen
+
+    height_mm = plan.rows * plan.pitch_mm
+    specimen = Specimen(
+        SpecimenOptions(
+            texture="gold",
+            tilt_um_per_mm=(6.0, 14.0),
+            bumps_um=3.0,
+            bump_size_mm=0.5,
+            plateaus=(
+                Plateau(12.0, top_mm=0.35 * height_mm, bottom_mm=0.7 * height_mm),
+                Plateau(-9.0, left_mm=0.55 * plan.columns * plan.pitch_mm, top_mm=0.7 * height_mm),
+            ),
+            seed=seed,
+        )
+    )
+    pixel_mm = 1e-5
+    options = ColumnOptions(field_of_view_mm=plan.request.width * pixel_mm, seed=seed)
+    column = SimulatedColumn(options, specimen)
+    by_hand_mm = 0.0 if in_focus else 0.007
+    column.set_working_distance(column.best_focus_mm(*plan.position_mm(0)) + by_hand_mm)
+    return column
 
 
 def _summarise(console: Console, result: DemoResult, *, refocus: bool) -> None:

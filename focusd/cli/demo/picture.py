@@ -80,14 +80,12 @@ def _draw_curve(axes: Axes, record: Mapping[str, Any]) -> None:
         markersize=16,
         label="fresh scan that proves it",
     )
-    for scan in record["scans"]:
-        axes.annotate(
-            str(scan["index"] + 1),
-            (scan["working_distance_mm"], scan["sharpness"]),
-            textcoords="offset points",
-            xytext=(6, 5),
-            fontsize=9,
-        )
+    for scan in scans:
+        place = (scan["working_distance_mm"], scan["sharpness"])
+        # Scans near the top lie close together: their numbers go to either side.
+        side = -14 if scan["index"] % 2 else 8
+        axes.annotate(str(scan["index"] + 1), place, textcoords="offset points", xytext=(side, 4), fontsize=9)
+    axes.margins(x=0.12, y=0.15)
     axes.set_title(f"the search: {len(record['scans'])} scans", fontsize=11)
     axes.set_xlabel("working distance (mm)")
     axes.set_ylabel(f"sharpness ({record['metric']})")
