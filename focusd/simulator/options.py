@@ -35,7 +35,11 @@ DETECTORS = (
 
 @dataclass(frozen=True, slots=True)
 class ColumnOptions:
-    """The simulated column, and what is wrong with it."""
+    """The simulated column, and what is wrong with it.
+
+    Raises:
+        ValueError: a value with which nothing could be rendered; the message names it.
+    """
 
     optics: Optics = "physical"
     """``physical``: blur grows smoothly from the beam's own size. ``seed``: the published reference model,
@@ -89,6 +93,14 @@ class ColumnOptions:
     seed: int = 1
     """Decides every random number; two columns with the same options and history give the same images."""
 
+    def __post_init__(self) -> None:
+        low, high = self.limits_mm
+        _demand(low < high, f"limits_mm must be low below high, got {low:g} and {high:g}")
+        _demand(self.half_angle_mrad > 0, f"half_angle_mrad must be above 0, got {self.half_angle_mrad:g}")
+        _demand(self.field_of_view_mm > 0, f"field_of_view_mm must be above 0, got {self.field_of_view_mm:g}")
+        _demand(len(self.detectors) > 0, "detectors must name at least one")
+        _demand(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
@@ -103,7 +115,11 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class SpecimenOptions:
-    """What lies under the beam: a texture without end on a surface with relief."""
+    """What lies under the beam: a texture without end on a surface with relief.
+
+    Raises:
+        ValueError: a value that means nothing; the message names it.
+    """
 
     texture: str = "neuropil"
     """Procedural texture: one of ``focusd.simulator.textures.NAMES``."""
@@ -129,3 +145,15 @@ class SpecimenOptions:
     """Distance over which contrast and emptiness change."""
     seed: int = 1
     """Decides texture and relief."""
+
+    def __post_init__(self) -> None:
+        for name in ("texture_pixel_nm", "bump_size_mm", "patch_size_mm"):
+            value = getattr(self, name)
+            _demand(value > 0, f"{name} must be above 0, got {value:g}")
+        _demand(0 <= self.blank_fraction <= 1, f"blank_fraction must be 0 to 1, got {self.blank_fraction:g}")
+        _demand(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+
+
+def _demand(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)
