@@ -97,7 +97,7 @@ class Acquisition:
                 await asyncio.sleep(STATUS_EVERY_S)
 
     async def capture_baseline(self) -> None:
-        """Take one frame and make it the baseline, as an operator would who never lets focusd move the lens."""
+        """Take one frame and make it the baseline, as an operator does who keeps the lens to himself."""
         await self._scan()
         async with self._http.post("v1/baselines/capture", json={}) as response:
             await _body(response)

@@ -1,4 +1,4 @@
-"""The demo in one picture: a tile before and after, sharpness over the tiles, sharpness over working distance."""
+"""The demo in one picture: a tile before and after, the search, and all tiles."""
 
 from __future__ import annotations
 
