@@ -14,9 +14,12 @@ MAX_SATURATED_FRACTION = 0.25
 """With a quarter of the frame clipped at white, clipping and not focus decides how steep the edges are."""
 MIN_GREY_LEVELS = 3
 """A frame of fewer grey levels is a blanked beam or a converter's flicker."""
+COARSE_SCALES_PX = (4.0, 8.0)
+"""Detail of this size survives blur, so it tells "nothing to see here" from "blurred". Still coarser scales
+see shading and charging, which are no specimen."""
 MIN_SIGNAL_TO_NOISE = 8.0
-"""Coarse detail (4 px) under so many standard errors is not told from noise. It survives blur: a textured
-frame stays above it far out of focus."""
+"""Coarse detail under so many standard errors is not told from noise. Measured in simulation, frames of 512 px:
+textures stay above it to 20 depths of field at 20 electrons a pixel, empty resin stays below it to 200."""
 UNSCANNED_FRACTION = 1.0 / 32.0
 """Share of the rows that must be blank at the bottom: fewer do not move a score."""
 _CONVERTER_CEILINGS = (255, 1023, 4095, 16_383, 65_535)
@@ -39,7 +42,7 @@ class Quality:
     contrast: float
     """Standard deviation of the grey levels over the converter's range."""
     signal_to_noise: float
-    """Coarse detail in standard errors."""
+    """Coarse detail in standard errors, at the clearer of two scales."""
 
 
 def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
@@ -53,7 +56,7 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
     lowest, highest, _, _ = cv2.minMaxLoc(pixels)
     ceiling = next(level for level in _CONVERTER_CEILINGS if highest <= level)
     saturated = _share_at(pixels, ceiling) if highest == ceiling else 0.0
-    clarity = signal_to_noise(spectrum)
+    clarity = max(signal_to_noise(spectrum, sigma_px) for sigma_px in COARSE_SCALES_PX)
     reason: str | None = None
     if highest - lowest < MIN_GREY_LEVELS - 1:
         reason = "blank"
