@@ -33,14 +33,29 @@ Handler = Callable[[web.BaseRequest, Hangup], Awaitable[web.StreamResponse]]
 
 
 class Connection(web.RequestHandler):
-    """One client's connection."""
+    """One client's connection.
 
-    __slots__ = ("hangup", "is_busy")
+    Attributes:
+        hangup: Ends what the client waits for.
+        request: The one in hand, or the last.
+        is_busy: Whether a request is in hand.
+    """
+
+    __slots__ = ("hangup", "is_busy", "request")
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, **_LIMITS)
         self.hangup = Hangup()
+        self.request: web.BaseRequest | None = None
         self.is_busy = False
+
+    def end(self) -> None:
+        """End what is being waited for: by the client, or from it."""
+        self.hangup.hang_up()
+        if self.request is not None and not self.is_busy:
+            # aiohttp may be reading what an answered client still sends, and would go on when it has left.
+            self.close()
+            self.request.content.feed_eof()
 
     def handle_error(
         self,
@@ -91,17 +106,17 @@ class Server(web.Server):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """End what the client was waiting for."""
         super().connection_lost(handler, exc)
-        _own(handler).hangup.hang_up()
+        _own(handler).end()
 
     def hang_up(self) -> None:
         """End every wait, so that the connections can be closed."""
         self._is_stopping = True
         for connection in self.connections:
-            _own(connection).hangup.hang_up()
+            _own(connection).end()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = _own(request.protocol)
-        connection.is_busy = True
+        connection.request, connection.is_busy = request, True
         try:
             return await self._handler(request, connection.hangup)
         finally:
