@@ -14,11 +14,10 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
-
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from focusd.api.problems import FORBIDDEN_ORIGIN, UNAUTHORIZED, UNKNOWN_HOST, ProblemError
 from focusd.config import HttpSettings, is_loopback
@@ -31,8 +30,17 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:\[\]@/]+))(?::(?P<port>[0-9]{1,5}))?")
 
-Headers = CIMultiDict[str] | CIMultiDictProxy[str]
-Authority = tuple[str, int | None]
+Authority: TypeAlias = tuple[str, int | None]
+
+
+class Headers(Protocol):
+    """Request headers: names in any case, several values each."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def getall(self, name: str, default: tuple[str, ...], /) -> Sequence[str]:
+        """Give all values of a header, ``default`` if it is not there."""
+        ...
 
 
 class Guard:
