@@ -8,6 +8,7 @@ its history. What is no damage (a full disk, missing rights, another program's l
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,10 +90,12 @@ class DatabaseFile:
 
     async def close(self) -> None:
         """Close the file and give the directory free, after what was asked before; safe to cancel."""
+        closed = asyncio.get_running_loop().run_in_executor(self._worker, self._close)
         try:
-            await asyncio.shield(self._submit(self._close))
+            await asyncio.shield(closed)
         finally:
-            self._worker.shutdown(wait=False)
+            # Waits only when cancelled: the directory is free when this returns, however it returns.
+            self._worker.shutdown(wait=True)
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on the worker thread.
@@ -157,7 +160,7 @@ class DatabaseFile:
         try:
             return self._open_file()
         except (sqlite3.DatabaseError, schema.DamagedFileError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error):
+            if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error, self.path):
                 raise
             target = move_aside(self.path)
             self._report(
@@ -255,8 +258,11 @@ def _refuse_newer(path: Path, migrations: tuple[schema.Migration, ...]) -> None:
     """Look at the version without writing a byte; a file that does not exist has none."""
     if not path.exists():
         return
+    # Without a log the file is complete in itself, and "immutable" leaves no files beside it.
+    has_log = any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
+    query = "mode=ro" if has_log else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?{query}", uri=True, timeout=5)) as connection:
             schema.check_version(connection, migrations)
     except sqlite3.OperationalError as error:
         # A log left by a killed process may need writing before it can be read; the version is checked again.
@@ -280,8 +286,11 @@ def _primary_code(error: sqlite3.Error) -> int | None:
     return None if code is None else code & 0xFF
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.DatabaseError, path: Path) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_READONLY:
+        # One flipped bit in the header makes a file read-only to SQLite that the system lets us write.
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     if _primary_code(error) == sqlite3.SQLITE_IOERR:
         return code in _DAMAGE_IN_IOERR
     return _primary_code(error) not in _NOT_DAMAGE
