@@ -17,13 +17,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from focusd.focus.compare import Objective, comparison
+from focusd.focus.compare import SCALES_PX, Objective, comparison, finest_clear_px
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
-from focusd.focus.quality import MIN_SIGNAL_TO_NOISE
 from focusd.focus.replay import Step, next_step
 
 FIRST_STEP_DEPTHS = 4.0
+STEP_PER_SCALE = 1.5
+"""First step in depths of field for each pixel of the finest scale that stands clear of noise."""
 LONGEST_STEP_DEPTHS = 32.0
 LONG_ARM_DEPTHS = 8.0
 """Beyond this distance from focus the objective is no parabola any more."""
@@ -123,8 +124,6 @@ class BrentSearch:
             return self._start_mm
         if len(self._scans) == 1:
             return self._first_step()
-        if len(self._scans) >= 3 and not self._has_signal():
-            return SearchOutcome(None, SearchResult.NO_PEAK, "no scan shows anything but noise")
         return self._bracket()
 
     def _bracket(self) -> float | SearchOutcome:
@@ -143,7 +142,13 @@ class BrentSearch:
         """One step to the side with more room."""
         here_mm = self._scans[0].working_distance_mm
         up = self._high_mm - here_mm >= here_mm - self._low_mm
-        return self._clipped(here_mm + (1.0 if up else -1.0) * FIRST_STEP_DEPTHS * self._depth_mm)
+        step_mm = self._first_step_depths() * self._depth_mm
+        return self._clipped(here_mm + (step_mm if up else -step_mm))
+
+    def _first_step_depths(self) -> float:
+        """The coarser the finest detail that shows, the farther off is focus, and the less a step changes."""
+        clear_px = finest_clear_px(self._scans[0].measurement.spectrum) or SCALES_PX[-1]
+        return max(FIRST_STEP_DEPTHS, STEP_PER_SCALE * clear_px)
 
     def _look_around(self, best: Scan) -> float | SearchOutcome:
         """Nothing differs yet: step out on the side less explored."""
@@ -165,12 +170,21 @@ class BrentSearch:
             return place_mm
         end = self._scans[0 if below else -1]
         if end is best or other is None:
-            return SearchOutcome(
-                best.working_distance_mm,
-                SearchResult.EDGE_OF_RANGE,
-                f"the sharpest picture is at the edge of the range, {best.working_distance_mm:.6g} mm",
-            )
+            return self._edge(best, below=below)
         return self._narrow(end, best, other) if below else self._narrow(other, best, end)
+
+    def _edge(self, best: Scan, *, below: bool) -> float | SearchOutcome:
+        """The sharpest scan is at a bound: look close inside before giving up."""
+        here_mm = best.working_distance_mm
+        gap_mm = abs(self._scans[1 if below else -2].working_distance_mm - here_mm)
+        if gap_mm > 2.0 * self._depth_mm:
+            inside_mm = min(gap_mm / 2.0, FIRST_STEP_DEPTHS * self._depth_mm)
+            return here_mm + inside_mm if below else here_mm - inside_mm
+        return SearchOutcome(
+            here_mm,
+            SearchResult.EDGE_OF_RANGE,
+            f"the sharpest picture is at the edge of the range, {here_mm:.6g} mm",
+        )
 
     def _narrow(self, left: Scan, best: Scan, right: Scan) -> float | SearchOutcome:
         """Work in a bracket."""
@@ -260,9 +274,6 @@ class BrentSearch:
     def _reach(self, *, below: bool) -> float:
         end_mm = self._scans[0 if below else -1].working_distance_mm
         return abs(end_mm - self._start_mm)
-
-    def _has_signal(self) -> bool:
-        return any(scan.measurement.quality.signal_to_noise >= MIN_SIGNAL_TO_NOISE for scan in self._scans)
 
     def _scanned_near(self, place_mm: float, depths: float) -> Scan | None:
         scan = min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))

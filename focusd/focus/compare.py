@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from focusd.focus.acceptance import common_floor, sharper
 from focusd.focus.measure import Measurement
 from focusd.focus.spectrum import RadialSpectrum, Score, log_energy
 
@@ -22,8 +21,53 @@ CLEAR = 6.0
 CLEAR_OF_FLOOR = 0.15
 """... and share of the noise's own energy: the floor is not known better than that to be white."""
 FLOOR_HEADROOM = 1.1
+"""A sharp frame has a little signal in the corners; noise does not differ by more between scans."""
+GAIN_SCATTER = 0.03
+"""Relative change of all power from one scan to the next that is not focus: brightness, charging."""
 
 Objective: TypeAlias = Callable[[Measurement], float]
+
+
+def common_floor(*spectra: RadialSpectrum) -> tuple[float, ...]:
+    """Noise floor of each of some frames of one dwell: its own, but at most 1.1 times the least seen."""
+    highest = FLOOR_HEADROOM * min(spectrum.corner_power for spectrum in spectra)
+    return tuple(min(spectrum.corner_power, highest) for spectrum in spectra)
+
+
+def sharper(one: RadialSpectrum, other: RadialSpectrum) -> float:
+    """Give the evidence that one frame is sharper than another of the same field, in standard errors.
+
+    The energies of the two are compared at the scale that tells them best: a bit of blur changes the energy
+    at scale sigma by a share that falls as ``1 / sigma**2``, and noise hides such a change the less the
+    coarser the scale.
+
+    Returns:
+        Positive when the first is the sharper; 0 when neither stands clear of noise at any scale.
+    """
+    floors = common_floor(one, other)
+    best, most_telling = 0.0, 0.0
+    for sigma_px in SCALES_PX:
+        if not (_is_clear(one, sigma_px, floors[0]) or _is_clear(other, sigma_px, floors[1])):
+            continue
+        mine, theirs = (
+            log_energy(spectrum, sigma_px, floor=floor)
+            for spectrum, floor in zip((one, other), floors, strict=True)
+        )
+        level = (max(mine.value, 0.0) + max(theirs.value, 0.0)) / 2.0
+        error = math.hypot(mine.standard_error, theirs.standard_error, GAIN_SCATTER * level)
+        telling = level / error / sigma_px**2
+        if telling > most_telling:
+            best, most_telling = (mine.value - theirs.value) / error, telling
+    return best
+
+
+def finest_clear_px(*spectra: RadialSpectrum) -> float | None:
+    """Give the finest scale at which all the frames stand clear of noise; ``None`` when there is none."""
+    floors = common_floor(*spectra)
+    for sigma_px in SCALES_PX:
+        if all(_is_clear(s, sigma_px, floor) for s, floor in zip(spectra, floors, strict=True)):
+            return sigma_px
+    return None
 
 
 class Comparison(Protocol):
@@ -47,15 +91,7 @@ class SpectralComparison:
         """Give ``V**-0.5`` at one scale and under one noise floor for all."""
         spectra = [scan.spectrum for scan in scans]
         highest_floor = FLOOR_HEADROOM * min(spectrum.corner_power for spectrum in spectra)
-        floors = common_floor(*spectra)
-        sigma_px = next(
-            (
-                sigma_px
-                for sigma_px in SCALES_PX
-                if all(_is_clear(s, sigma_px, floor) for s, floor in zip(spectra, floors, strict=True))
-            ),
-            SCALES_PX[-1],
-        )
+        sigma_px = finest_clear_px(*spectra) or SCALES_PX[-1]
 
         def value(scan: Measurement) -> float:
             floor = min(scan.spectrum.corner_power, highest_floor)

@@ -18,8 +18,8 @@ COARSE_SCALES_PX = (4.0, 8.0)
 """Detail of this size survives blur, so it tells "nothing to see here" from "blurred". Still coarser scales
 see shading and charging, which are no specimen."""
 MIN_SIGNAL_TO_NOISE = 8.0
-"""Coarse detail under so many standard errors is not told from noise. Measured in simulation, frames of 512 px:
-textures stay above it to 20 depths of field at 20 electrons a pixel, empty resin stays below it to 200."""
+"""Coarse detail under so many standard errors is not told from noise. Measured in simulation, frames of 512
+px: textures stay above it to 20 depths of field at 20 electrons a pixel, empty resin below it to 200."""
 UNSCANNED_FRACTION = 1.0 / 32.0
 """Share of the rows that must be blank at the bottom: fewer do not move a score."""
 _CONVERTER_CEILINGS = (255, 1023, 4095, 16_383, 65_535)
