@@ -54,6 +54,7 @@ class Lens:
         self._approach_mm = approach_mm
         self._tolerance_mm = tolerance_mm
         self.readback_mm = entry.original_working_distance_mm
+        self._under_way_mm: float | None = None
 
     async def move(self, working_distance_mm: float) -> float:
         """Bring the lens to a working distance and give the readback in millimetres.
@@ -72,8 +73,8 @@ class Lens:
 
     async def put_back(self) -> float:
         """Bring the lens to where it stood before the refocus."""
-        if abs(self.readback_mm - self._entry.original_working_distance_mm) <= 1e-9:
-            await self._check_untouched()
+        await self._check_untouched()
+        if self.readback_mm == self._entry.original_working_distance_mm:
             return self.readback_mm
         return await self.move(self._entry.original_working_distance_mm)
 
@@ -85,17 +86,24 @@ class Lens:
         return self.readback_mm
 
     async def _check_untouched(self) -> None:
+        """Read where the lens stands; a move that was broken off may have gone a part of its way."""
         found_mm = await self._microscope.get_working_distance()
-        if abs(found_mm - self.readback_mm) > self._tolerance_mm:
+        target_mm = self.readback_mm if self._under_way_mm is None else self._under_way_mm
+        low_mm, high_mm = sorted((self.readback_mm, target_mm))
+        if not low_mm - self._tolerance_mm <= found_mm <= high_mm + self._tolerance_mm:
             raise MovedByOtherError(self.readback_mm, found_mm)
+        if self._under_way_mm is not None:
+            self.readback_mm, self._under_way_mm = found_mm, None
 
     async def _command(self, working_distance_mm: float) -> float:
         await self._journal.command(self._entry.entry_id, working_distance_mm)
+        self._under_way_mm = working_distance_mm
         try:
             self.readback_mm = await self._microscope.set_working_distance(working_distance_mm)
+            self._under_way_mm = None
         except WorkingDistanceNotSetError as error:
             # The lens stands where nobody asked: remember it, or it would look like an operator's move.
             await self._journal.command(self._entry.entry_id, error.readback_mm)
-            self.readback_mm = error.readback_mm
+            self.readback_mm, self._under_way_mm = error.readback_mm, None
             raise
         return self.readback_mm

@@ -125,6 +125,30 @@ async def test_cancel_puts_the_lens_back_within_one_scan(store: Store) -> None:
     assert await store.journal.pending() == []
 
 
+async def test_cancel_in_the_middle_of_a_move_puts_back(store: Store) -> None:
+    """A lens that is on its way when the run is cancelled is brought back, not taken for somebody else's."""
+    moving = asyncio.Event()
+    microscope = FakeMicroscope(working_distance_mm=9.02)
+
+    async def hang() -> None:
+        microscope.working_distance_mm = (9.02 + microscope.visited_mm[-1]) / 2
+        moving.set()
+        await asyncio.Event().wait()
+
+    microscope.before_move = lambda number: hang() if number == 2 else None
+    refocus = make_refocus(microscope, store)
+
+    async with asyncio.TaskGroup() as group:
+        run = group.create_task(refocus.run())
+        await moving.wait()
+        refocus.cancel("the operator said so")
+
+    assert run.result().record.result is RefocusResult.CANCELLED
+    assert run.result().record.final_working_distance_mm == 9.02
+    assert microscope.working_distance_mm == 9.02
+    assert await store.journal.pending() == []
+
+
 async def test_stopping_the_daemon_puts_the_lens_back(store: Store) -> None:
     """The task that runs a refocus can be cancelled from outside, and the lens is back before it ends."""
     scanning = asyncio.Event()
