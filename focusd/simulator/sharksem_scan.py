@@ -97,6 +97,10 @@ class ScanEngine:
         """Whether a scan runs."""
         return self._current is not None
 
+    def active_for(self, owner: object) -> bool:
+        """Whether the scan that runs is this owner's."""
+        return self._current is not None and self._current.order.owner is owner
+
     def start(self, order: ScanOrder) -> bool:
         """Start a scan; ``False`` when one runs."""
         if self.active:

@@ -52,8 +52,8 @@ def dt_get_selected(session: Session, channel: int) -> Answer:
 
 
 def dt_enable(session: Session, channel: int, on: int, bits: int = 8) -> None:
-    """Send a channel's pixels from the next scan on, with 8 or 16 bits."""
-    if 0 <= channel < CHANNELS and not session.instrument.scan.active:
+    """Send a channel's pixels from the next scan on, with 8 or 16 bits; ignored during one's own scan."""
+    if 0 <= channel < CHANNELS and not session.instrument.scan.active_for(session):
         chosen = session.channels[channel]
         chosen.enabled = bool(on)
         chosen.bits_per_pixel = 8 if bits <= 8 else 16
