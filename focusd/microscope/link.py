@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from focusd.errors import LinkError, LinkTimeoutError, LocalProtocolError, RemoteProtocolError
-from focusd.microscope.tcp import tune
+from focusd.microscope.tcp import acknowledge_now, tune
 from focusd.protocol.sharksem import NEED_DATA, Flag, Message, MessageStream, encode_message
 from focusd.protocol.sharksem_body import Value
 from focusd.protocol.sharksem_functions import FUNCTIONS, Function
@@ -216,10 +216,12 @@ class Link(asyncio.Protocol):
             while self.state is LinkState.CONNECTED:
                 message = self._stream.next_message()
                 if message is NEED_DATA:
-                    return
+                    break
                 self._match(message)
         except RemoteProtocolError as error:
             self.fail(error)
+        if self._open and self._transport is not None:
+            acknowledge_now(self._transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever waits."""
@@ -317,7 +319,8 @@ async def open_link(host: str, port: int, *, timeout_s: float) -> AsyncIterator[
             _, link = await loop.create_connection(Link, host, port)
     except TimeoutError as error:
         raise LinkTimeoutError(f"no connection to {host}:{port} within {timeout_s:g} s") from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # A name with an empty or overlong part fails to encode before it is looked up.
         raise LinkError(f"no connection to {host}:{port}: {error}") from error
     try:
         yield link

@@ -23,3 +23,14 @@ def tune(sock: socket.socket) -> None:
         option: int | None = getattr(socket, name, None)
         if option is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def acknowledge_now(sock: socket.socket) -> None:
+    """Acknowledge what has come without waiting for something to send along, where the platform can.
+
+    A server that collects small answers (Nagle's algorithm) sends the second only when the first has
+    been acknowledged; a system that waits before it acknowledges makes that 40 ms.
+    """
+    option: int | None = getattr(socket, "TCP_QUICKACK", None)
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, 1)
