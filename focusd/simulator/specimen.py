@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from focusd.errors import ImageError
+from focusd.imagefile import read_image
 from focusd.simulator import textures
 from focusd.simulator.options import SpecimenOptions
 from focusd.simulator.raster import Raster
@@ -20,8 +20,7 @@ from focusd.simulator.waves import Waves
 _RESIN_SIDE_PX = 512
 _PATCH_EDGE_MM = 2e-4
 _OVERSAMPLE_ABOVE = 1.1
-_SMALLEST_LEVEL_PX = 4
-_GREY_OF_BGR = np.array([0.114, 0.587, 0.299], np.float32)
+_CUBIC_REACH = 2
 
 
 class Surface:
@@ -37,9 +36,10 @@ class Surface:
 
     def __init__(self, grey: NDArray[np.float32], pixel_mm: float, *, mirrored: bool) -> None:
         self._levels = [grey]
-        while min(self._levels[-1].shape) >= 2 * _SMALLEST_LEVEL_PX:
+        while max(self._levels[-1].shape) > 1:
             rows, columns = self._levels[-1].shape
-            half = cv2.resize(self._levels[-1], (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+            size = (max(1, columns // 2), max(1, rows // 2))
+            half = cv2.resize(self._levels[-1], size, interpolation=cv2.INTER_AREA)
             self._levels.append(half.astype(np.float32, copy=False))
         self._pixel_mm = pixel_mm
         self._mirrored = mirrored
@@ -68,8 +68,13 @@ class Surface:
         rows, columns = self._levels[0].shape
         left = round(raster.origin_x_mm / self._pixel_mm + columns / 2) + raster.x
         top = round(raster.origin_y_mm / self._pixel_mm + rows / 2) + raster.y
-        lines = self._levels[0].take(self._folded(top, raster.rows, rows), axis=0)
-        return lines.take(self._folded(left, raster.columns, columns), axis=1)
+        return self._cut(0, left, top, raster.columns, raster.rows)
+
+    def _cut(self, level: int, left: int, top: int, columns: int, rows: int) -> NDArray[np.float32]:
+        """A rectangle of a level's own pixels, which may lie anywhere."""
+        image = self._levels[level]
+        lines = image.take(self._folded(top, rows, image.shape[0]), axis=0)
+        return lines.take(self._folded(left, columns, image.shape[1]), axis=1)
 
     def _folded(self, start: int, count: int, side: int) -> NDArray[np.intp]:
         index = np.arange(start, start + count)
@@ -79,27 +84,32 @@ class Surface:
         return np.minimum(index, 2 * side - 1 - index)
 
     def _interpolated(self, raster: Raster, level: int) -> NDArray[np.float32]:
-        image = self._levels[level]
-        rows, columns = image.shape
+        """Read between a level's pixels.
+
+        The pixels in question are cut out first: bicubic ``cv2.warpAffine`` reads wrong ones where it has
+        to wrap round more than once (OpenCV 5.0.0).
+        """
+        rows, columns = self._levels[level].shape
+        if rows == columns == 1:
+            return np.full((raster.rows, raster.columns), self.mean, np.float32)
         sx = columns / self._levels[0].shape[1] / self._pixel_mm
         sy = rows / self._levels[0].shape[0] / self._pixel_mm
+        step_x, step_y = sx * raster.pixel_mm, sy * raster.pixel_mm
         left = (raster.origin_x_mm + (raster.x + 0.5) * raster.pixel_mm) * sx + columns / 2 - 0.5
         top = (raster.origin_y_mm + (raster.y + 0.5) * raster.pixel_mm) * sy + rows / 2 - 0.5
-        period = 2 if self._mirrored else 1
-        matrix = np.array(
-            [
-                [sx * raster.pixel_mm, 0.0, left % (period * columns)],
-                [0.0, sy * raster.pixel_mm, top % (period * rows)],
-            ]
+        first_x, first_y = math.floor(left) - _CUBIC_REACH, math.floor(top) - _CUBIC_REACH
+        needed = self._cut(
+            level,
+            first_x,
+            first_y,
+            math.ceil(raster.columns * step_x) + 2 * _CUBIC_REACH + 1,
+            math.ceil(raster.rows * step_y) + 2 * _CUBIC_REACH + 1,
         )
-        read: NDArray[np.float32] = cv2.warpAffine(
-            image,
-            matrix,
-            (raster.columns, raster.rows),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT if self._mirrored else cv2.BORDER_WRAP,
-        ).astype(np.float32, copy=False)
-        return read
+        matrix = np.array([[step_x, 0.0, left - first_x], [0.0, step_y, top - first_y]])
+        size = (raster.columns, raster.rows)
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        read = cv2.warpAffine(needed, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return read.astype(np.float32, copy=False)
 
 
 class Specimen:
@@ -120,7 +130,7 @@ class Specimen:
             grey = textures.build(self.options.texture, self.options.texture_side_px, self.options.seed)
             self._surface = Surface(grey, pixel_mm, mirrored=False)
         else:
-            self._surface = Surface(read_grey(self.options.image), pixel_mm, mirrored=True)
+            self._surface = Surface(grey_of(self.options.image), pixel_mm, mirrored=True)
         self._contrast = Waves(self.options.patch_size_mm, self.options.seed, 2)
         self._emptiness = Waves(self.options.patch_size_mm, self.options.seed, 3)
         self._empty_below = float(ndtri(self.options.blank_fraction))
@@ -154,32 +164,11 @@ class Specimen:
         return mixed
 
 
-def read_grey(path: Path) -> NDArray[np.float32]:
-    """Read an image file (PNG, TIFF, JPEG, ...; grey or colour) as grey from 0 to 255.
-
-    8 and 16 bits keep their scale; other depths are stretched from their least to their largest value.
+def grey_of(path: Path) -> NDArray[np.float32]:
+    """Read an image file as grey from 0 to 255, whichever depth it has.
 
     Raises:
-        ImageError: the file is missing, is no image, or holds values that are no numbers.
+        ImageError: the file is no image that focusd reads; the message begins with its path.
     """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded as an image: {error.err}") from error
-    if image is None:
-        raise ImageError(f"{path}: is no image that can be decoded")
-    grey = image.astype(np.float32)
-    if grey.ndim == 3:
-        grey = grey[..., 0] if grey.shape[2] < 3 else grey[..., :3] @ _GREY_OF_BGR
-    if not np.isfinite(grey).all():
-        raise ImageError(f"{path}: holds values that are no numbers")
-    if image.dtype == np.uint8:
-        return grey
-    if image.dtype == np.uint16:
-        return grey / np.float32(257.0)
-    low, high = float(grey.min()), float(grey.max())
-    return (grey - np.float32(low)) * np.float32(255.0 / max(high - low, 1e-12))
+    pixels = read_image(path)
+    return pixels.astype(np.float32) * np.float32(255.0 / np.iinfo(pixels.dtype).max)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from focusd.simulator.fields import Image, Window, slopes, smooth_field, softened
 
 _PARTICLES_PER_MPX = 2600
-_FIBRES_PER_MPX = 34
+_PX_PER_FIBRE = 15
 
 
 def gold(rng: np.random.Generator, side: int) -> Image:
@@ -61,8 +61,8 @@ def _relief_shade(height: Image, *, gain: float, side_light: float) -> Image:
 def fibres(rng: np.random.Generator, side: int) -> Image:
     """A mat of smooth fibres that cross over one another and sink into the dark."""
     canvas = np.full((side, side), 16, np.uint8)
-    count = max(8, int(_FIBRES_PER_MPX * side * side / 2**20))
-    for depth in np.linspace(0.0, 1.0, count):
+    # Longer fibres cover more, so their number grows with the side and not with the area.
+    for depth in np.linspace(0.0, 1.0, side // _PX_PER_FIBRE):
         width = float(np.clip(rng.lognormal(2.35, 0.45), 4.0, 34.0))
         _fibre(canvas, _wavy_line(rng, side), width, 0.22 + 0.78 * depth)
     grey = softened(canvas.astype(np.float32), 0.6)

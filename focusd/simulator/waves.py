@@ -35,7 +35,3 @@ class Waves:
         columns = np.hstack([np.cos(along), np.sin(along)]).astype(np.float32)
         grid: NDArray[np.float32] = rows @ columns.T
         return grid * np.float32(np.sqrt(2.0 / _COUNT))
-
-    def at(self, x: float, y: float) -> float:
-        """Give the value at one place."""
-        return float(np.cos(x * self._kx + y * self._ky + self._phase).sum() * np.sqrt(2.0 / _COUNT))
