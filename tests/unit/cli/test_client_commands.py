@@ -1,0 +1,385 @@
+"""The commands that talk to a running daemon, against one that only pretends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Focusd
+from tests.unit.cli.fake_daemon import CANCELLED, REFOCUSED, SCANS, STATUS, FakeDaemon, refocus_record
+
+COMMANDS = [("status",), ("refocus",), ("pause",), ("resume",)]
+FILAMENT = "lanthanum-hexaboride"
+"""An access token."""
+
+
+@pytest.fixture
+def url_of_nobody() -> str:
+    """Give an address of the loopback interface at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+# --- status ---
+
+
+def test_status_shows_the_daemon_on_one_screen(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """State, link, working distance, verdict, baseline and the last refocus can all be read."""
+    result = focusd("status", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for words in (
+        "MONITORING",
+        "TESCAN MIRA at 127.0.0.1:8300",
+        "answers in 1.2 ms",
+        "9.0031 mm, set to 9.0030 mm, limits 4 to 30 mm",
+        "in focus",
+        "0.981 of the baseline",
+        "band_ratio 0.1258",
+        "refocused, +3.0 µm, sharpness x 2.00, 3 scans, 4.2 s",
+        "40 frames judged, 1 not judgeable; 1 refocus, 0 failed",
+    ):
+        assert words in result.stdout
+    assert len(result.stdout.splitlines()) < 24
+
+
+def test_status_as_json_is_the_daemons_own_answer(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """With ``--json`` nothing is added, left out or renamed."""
+    result = focusd("status", "--json", "--url", daemon.url)
+
+    assert json.loads(result.stdout) == STATUS
+
+
+def test_status_of_a_daemon_that_has_just_started(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """What is not known yet is said to be unknown, and the reason for the state is shown."""
+    daemon.status |= {
+        "state": "disconnected",
+        "reason": "connection refused",
+        "link": {"connected": False, "address": "sem:8300", "since": 0.0, "error": "connection refused"},
+        **dict.fromkeys(("microscope", "column", "last_verdict", "baseline", "last_refocus")),
+        "working_distance_setpoint_mm": None,
+    }
+
+    result = focusd("status", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert "DISCONNECTED" in result.stdout
+    assert "connection refused" in result.stdout
+    assert "not connected" in result.stdout
+    assert "unknown" in result.stdout
+
+
+def test_status_with_a_refocus_under_way(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A running refocus shows how far it is."""
+    daemon.status |= {"state": "refocusing", "current_refocus": refocus_record(SCANS[:2])}
+
+    result = focusd("status", "--url", daemon.url)
+
+    assert "7 because of request: scan 2 of at most 14" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "text", 1, True, [], {}, 1e999, {"a": 1}, [{"a": None}], "\x1b[31mred\ud800"]
+)
+def test_status_survives_any_value_of_any_field(wrong: object, daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A daemon of another version cannot make the screen fail, nor send controls to the terminal."""
+    statuses = [dict.fromkeys(STATUS, wrong), *(STATUS | {key: wrong} for key in STATUS)]
+    for daemon.status in statuses:
+        result = focusd("status", "--url", daemon.url)
+
+        assert result.exit_code == 0
+        assert "\x1b" not in result.stdout
+
+
+# --- refocus ---
+
+
+def test_refocus_shows_each_scan_once_and_ends_with_the_result(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """The scans appear as they come, then result, move and gain; 0 because the picture is in focus."""
+    seen = [[], SCANS[:1], SCANS[:1], SCANS[:2]]
+    daemon.progress = [*(refocus_record(scans) for scans in seen), REFOCUSED]
+
+    result = focusd("refocus", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    first, *scans, last = result.stdout.splitlines()
+    assert "refocus 7: brent by log_energy, from 9.0000 mm, at most 14 scans" in first
+    assert [line.split()[:2] for line in scans] == [["0", "start"], ["1", "search"], ["2", "verification"]]
+    assert "+4.0 µm" in scans[1]
+    assert "x 1.500" in scans[1]
+    assert last.startswith("refocus 7: refocused, +3.0 µm, sharpness x 2.00, 3 scans, 4.2 s")
+
+
+@pytest.mark.parametrize(
+    ("result_code", "exit_code"),
+    [("refocused", 0), ("confirmed_in_focus", 0), ("no_peak", 1), ("link_lost", 1), ("unheard_of", 1)],
+)
+def test_refocus_ends_with_0_only_in_focus(
+    result_code: str, exit_code: int, daemon: FakeDaemon, focusd: Focusd
+) -> None:
+    """A script may rely on the exit code alone."""
+    daemon.progress = [REFOCUSED | {"result": result_code, "reason": "for a reason"}]
+
+    result = focusd("refocus", "--url", daemon.url)
+
+    assert result.exit_code == exit_code
+    assert result.stdout.splitlines()[-1].startswith(f"refocus 7: {result_code.replace('_', ' ')}")
+    assert "(for a reason)" in result.stdout
+
+
+def test_refocus_as_json_prints_the_finished_record_only(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A program gets one JSON object."""
+    daemon.progress = [refocus_record(SCANS[:1]), REFOCUSED]
+
+    result = focusd("refocus", "--json", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == REFOCUSED
+
+
+def test_refocus_without_waiting_names_it_and_leaves(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """With ``--no-wait`` nothing is polled."""
+    result = focusd("refocus", "--no-wait", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert "refocus 7 started" in result.stdout
+    assert [(request.method, request.path) for request in daemon.requests] == [("POST", "/v1/refocuses")]
+
+
+def test_ctrl_c_cancels_the_refocus_and_says_so(daemon: FakeDaemon) -> None:
+    """An interrupted command ends the refocus, waits until the lens is back, and reports it."""
+    daemon.progress = [refocus_record(SCANS[:2])]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "focusd", "refocus", "--url", daemon.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    assert daemon.looked_at.wait(20)
+    command.send_signal(signal.SIGINT)
+    stdout, stderr = command.communicate(timeout=20)
+
+    assert command.returncode == 1
+    assert ("DELETE", "/v1/refocuses/7?timeout_s=5") in [
+        (request.method, request.path) for request in daemon.requests
+    ]
+    assert "focusd: cancelling" in stderr
+    assert "refocus 7: cancelled" in stdout.splitlines()[-1]
+    assert stdout.splitlines()[-1].endswith("working distance 9.0000 mm")
+    assert "Traceback" not in stderr
+
+
+def test_an_interrupt_after_the_end_reports_the_end(
+    daemon: FakeDaemon, focusd: Focusd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refocus that ended in the very moment of Ctrl-C cannot be cancelled any more: its result counts."""
+    daemon.progress = [REFOCUSED]
+    refuses = {"type": "about:blank", "title": "Not found", "status": 404, "detail": "not running"}
+    answer = daemon.answer
+    monkeypatch.setattr(
+        daemon, "answer", lambda request: (404, refuses) if request.method == "DELETE" else answer(request)
+    )
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted_once(seconds: float) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+
+    monkeypatch.setattr("focusd.cli.refocus.time.sleep", interrupted_once)
+
+    result = focusd("refocus", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert "refocus 7: refocused" in result.stdout
+
+
+def test_a_daemon_that_goes_away_while_it_refocuses(
+    daemon: FakeDaemon, focusd: Focusd, monkeypatch: pytest.MonkeyPatch, url_of_nobody: str
+) -> None:
+    """The command waits for it to come back, and says that it did not."""
+    monkeypatch.setattr(daemon, "url", url_of_nobody)
+    daemon.progress = [CANCELLED]
+
+    result = focusd("refocus", "--url", daemon.url)
+
+    assert result.exit_code == 69
+
+
+# --- pause and resume ---
+
+
+def test_pause_hands_over_the_reason(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """The reason reaches the daemon as it was typed."""
+    result = focusd("pause", "aligning the aperture", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert result.stdout == "paused: aligning the aperture\n"
+    assert daemon.requests[0].path == "/v1/pause"
+    assert daemon.requests[0].body == {"reason": "aligning the aperture"}
+
+
+def test_pause_has_a_reason_of_its_own(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """Nobody has to think of a reason."""
+    focusd("pause", "--url", daemon.url)
+
+    assert daemon.requests[0].body == {"reason": "paused from the command line"}
+
+
+def test_resume_says_what_focusd_does_now(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """The state after the pause is shown."""
+    result = focusd("resume", "--url", daemon.url)
+
+    assert result.exit_code == 0
+    assert daemon.requests[0].path == "/v1/resume"
+    assert result.stdout == "resumed: monitoring\n"
+
+
+# --- what can go wrong with any of them ---
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_daemon_is_one_line_that_says_what_to_do(
+    command: tuple[str, ...], focusd: Focusd, url_of_nobody: str
+) -> None:
+    """69, the address that was tried, and how a daemon is started."""
+    result = focusd(*command, "--url", url_of_nobody)
+
+    assert result.exit_code == 69
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"focusd: no daemon answers at {url_of_nobody} (Connection refused)")
+    assert "focusd run -c FILE" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("slug", "status", "exit_code"),
+    [("busy", 409, 75), ("paused", 409, 1), ("not-connected", 503, 1), ("internal-error", 500, 1)],
+)
+def test_a_problem_is_one_line(
+    command: tuple[str, ...], slug: str, status: int, exit_code: int, daemon: FakeDaemon, focusd: Focusd
+) -> None:
+    """Title and detail of a problem are told; 75 when the microscope is held by another run."""
+    daemon.problem = {
+        "type": f"urn:focusd:problem:{slug}",
+        "title": "Not now",
+        "status": status,
+        "detail": "refocus 7 is\nrunning\x1b[2J",
+    }
+
+    result = focusd(*command, "--url", daemon.url)
+
+    assert result.exit_code == exit_code
+    assert result.stderr == "focusd: Not now: refocus 7 is\\nrunning\\x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\0\1\2\3 TcpGetVersion\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<html>no</html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\xff\xfe{",
+        b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+    ],
+)
+def test_a_stranger_at_the_daemons_address(garbage: bytes, daemon: FakeDaemon, focusd: Focusd) -> None:
+    """Whatever else listens there, the answer is one line that doubts the URL."""
+    daemon.garbage = garbage
+
+    result = focusd("status", "--url", daemon.url)
+
+    assert result.exit_code in {1, 69}
+    assert result.stderr.startswith("focusd: ")
+    assert daemon.url in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8470",
+        "ftp://host",
+        "http://",
+        "http://host:port",
+        "http://h:99999",
+        "http://[::1",
+        "http://a b",
+    ],
+)
+def test_an_unusable_url_is_a_usage_error(url: str, focusd: Focusd) -> None:
+    """Nothing is sent to an address that makes no sense."""
+    result = focusd("status", "--url", url)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("focusd: --url ")
+
+
+def test_address_and_token_may_come_from_the_environment(
+    daemon: FakeDaemon, focusd: Focusd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``FOCUSD_URL`` and ``FOCUSD_TOKEN_FILE`` stand in for the options."""
+    daemon.token = FILAMENT
+    (tmp_path / "token").write_text(f"{FILAMENT}\n")
+    monkeypatch.setenv("FOCUSD_URL", daemon.url)
+    monkeypatch.setenv("FOCUSD_TOKEN_FILE", str(tmp_path / "token"))
+
+    assert focusd("status").exit_code == 0
+    assert daemon.requests[0].token == f"Bearer {FILAMENT}"
+
+
+def test_a_missing_token_is_told_in_the_daemons_words(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A problem without detail is its title."""
+    daemon.token = FILAMENT
+
+    result = focusd("status", "--url", daemon.url)
+
+    assert result.exit_code == 1
+    assert result.stderr == "focusd: Unauthorized\n"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"two words", b"two\nlines", b"\xe9t\xe9", b"a\0b"])
+def test_an_unusable_token_file_is_named(
+    content: bytes | None, daemon: FakeDaemon, focusd: Focusd, tmp_path: Path
+) -> None:
+    """A token that could not be sent is never tried, nor shown."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+
+    result = focusd("status", "--url", daemon.url, "--token-file", file)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"focusd: token file {file}")
+    assert "two" not in result.stderr
+    assert daemon.requests == []
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    daemon: FakeDaemon, focusd: Focusd, url_of_nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon is nearby: a proxy could only lead astray."""
+    monkeypatch.setenv("http_proxy", url_of_nobody)
+
+    assert focusd("status", "--url", daemon.url).exit_code == 0
+
+
+def test_a_path_in_the_url_stands_before_every_route(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A daemon behind a reverse proxy can be reached."""
+    focusd("status", "--url", f"{daemon.url}/microscopes/left/")
+
+    assert daemon.requests[0].path == "/microscopes/left/v1/status"
