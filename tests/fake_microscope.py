@@ -99,6 +99,9 @@ class FakeMicroscope:
     async def ping(self) -> float:
         return 0.0
 
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        pass
+
     def _image(self) -> Pixels:
         if self.blanked:
             return np.clip(self._random.normal(12, 1, self._texture.shape), 0, 255).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -85,4 +86,8 @@ class Microscope(Protocol):
 
     async def ping(self) -> float:
         """Ask for a sign of life; give the round trip in seconds."""
+        ...
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` from the event loop when the connection fails, so that nobody need ask first."""
         ...

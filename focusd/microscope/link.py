@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -114,6 +114,7 @@ class Link(asyncio.Protocol):
         self._stream = MessageStream(max_body_bytes=MAX_ANSWER_BYTES)
         self._open: deque[_Open] = deque()
         self._watched: set[asyncio.Future[Any]] = set()
+        self._on_lost: list[Callable[[], object]] = []
         self._identification = 0
         self._cause: LinkError | None = None
         self._transport: asyncio.Transport | None = None
@@ -189,6 +190,12 @@ class Link(asyncio.Protocol):
             self.state = LinkState.LOST
             self._cause = error
             self._drop(error)
+            for callback in self._on_lost:
+                callback()
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` when the connection fails; not when it is closed."""
+        self._on_lost.append(callback)
 
     def close(self) -> None:
         """Close the connection at once; harmless when it is closed."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -130,6 +130,10 @@ class SharkSem(Microscope):
         started = time.monotonic()
         await self._exchange(call("GetWD"))
         return time.monotonic() - started
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` from the event loop when the connection fails."""
+        self._link.on_lost(callback)
 
     async def _settled(self) -> float:
         """Wait until the lens has settled and give the working distance read after that."""

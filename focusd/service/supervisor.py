@@ -87,6 +87,7 @@ class Supervisor:
             try:
                 async with self._connect() as microscope:
                     self._link_up(microscope)
+                    microscope.on_lost(self._inbox.wake)
                     delays = self._delays()
                     await self._settle(microscope)
                     await self._keeper.serve(microscope)
