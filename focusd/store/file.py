@@ -139,6 +139,8 @@ class DatabaseFile:
             return await loop.run_in_executor(self._worker, work)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {_sentence(error)}") from error
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self.path}: it is damaged ({error})") from error
         except OverflowError as error:
             raise StoreError(f"{self.path}: a number is too large to be stored") from error
         except OSError as error:
@@ -159,7 +161,8 @@ class DatabaseFile:
     def _open_or_start_anew(self) -> sqlite3.Connection:
         try:
             return self._open_file()
-        except (sqlite3.DatabaseError, schema.DamagedFileError) as error:
+        except (sqlite3.DatabaseError, schema.DamagedFileError, UnicodeDecodeError) as error:
+            # The last is Python failing on SQLite's own message about a damaged name.
             if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error, self.path):
                 raise
             target = move_aside(self.path)
@@ -180,6 +183,7 @@ class DatabaseFile:
             _check_pages(connection)
             schema.check_version(connection, self._migrations)
             schema.migrate(connection, self._migrations)
+            _check_writable(connection)
         except BaseException:
             connection.close()
             raise
@@ -274,6 +278,16 @@ def _check_pages(connection: sqlite3.Connection) -> None:
     findings = [str(finding) for (finding,) in connection.execute("PRAGMA quick_check(3)")]
     if findings != ["ok"]:
         raise schema.DamagedFileError("; ".join(findings))
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    """Find out now, and not at the first frame, that nothing can be kept."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("UPDATE schema SET version = version")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _lenient_text(value: bytes) -> str:

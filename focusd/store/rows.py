@@ -6,8 +6,9 @@ A record that could not be read back is refused at writing, so that a row which 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -47,9 +48,9 @@ class RowFormat(Generic[RecordT]):
             StoreError: the record holds what cannot be read back, such as a number that is not finite.
         """
         try:
-            text = self._adapter.dump_json(record)
+            text = self._adapter.dump_json(record, warnings=False, fallback=_plain)
             self._adapter.validate_json(text)
-        except (PydanticSerializationError, ValidationError, UnicodeError) as error:
+        except (PydanticSerializationError, ValidationError, TypeError, UnicodeError) as error:
             raise StoreError(f"{type(record).__name__} {key} cannot be stored: {error}") from error
         return key, text.decode(), _crc(key, text)
 
@@ -65,6 +66,17 @@ class RowFormat(Generic[RecordT]):
             except ValueError:
                 unpacked.damaged.append(row)
         return unpacked
+
+
+def _plain(value: object) -> object:
+    """Give numpy's numbers and read-only mappings as JSON has them."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} has no place in a record")
 
 
 def _crc(key: Key, text: bytes) -> int:
