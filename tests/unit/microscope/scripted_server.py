@@ -9,9 +9,10 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from focusd.config import Limits, MicroscopeSettings, Timeouts
+from focusd.microscope.sharksem import SharkSem, connect_sharksem
 from focusd.protocol.sharksem import NEED_DATA, Flag, Message, MessageStream, encode_message
 from focusd.protocol.sharksem_body import Value, encode_body
 from focusd.protocol.sharksem_functions import FUNCTIONS, parse_version
@@ -63,7 +64,7 @@ class ScriptedServer:
         """Names of the commands received, in their order."""
         return [name for name, _ in self.calls]
 
-    def settings(self, *, host: str = "127.0.0.1", **changes: object) -> MicroscopeSettings:
+    def settings(self, *, host: str = "127.0.0.1", **changes: Any) -> MicroscopeSettings:
         """Give settings that lead here, with short deadlines."""
         timeouts = Timeouts(connect_s=2.0, request_s=0.3, settle_s=1.0)
         values: dict[str, object] = {"timeouts": timeouts, **changes}
@@ -242,6 +243,14 @@ async def serving(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
             if writer is not None:
                 writer.transport.abort()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def connected(server: ScriptedServer, **settings: Any) -> AsyncIterator[SharkSem]:
+    """Serve and connect; forget what was asked while connecting."""
+    async with serving(server), connect_sharksem(server.settings(**settings)) as microscope:
+        server.calls.clear()
+        yield microscope
 
 
 def _neighbours() -> tuple[socket.socket, socket.socket]:
