@@ -38,9 +38,9 @@ class RefusedError(CommandFailedError):
     def __init__(self, problem: Json) -> None:
         title, detail = text(problem, "title"), text(problem, "detail")
         is_busy = problem.get("type") == BUSY_PROBLEM
-        super().__init__(
-            f"{title}: {detail}" if detail else title, ExitCode.BUSY if is_busy else ExitCode.FAILED
-        )
+        says_it_all = detail.casefold().startswith(title.casefold())
+        message = detail if says_it_all else ": ".join(filter(None, (title, detail)))
+        super().__init__(message, ExitCode.BUSY if is_busy else ExitCode.FAILED)
 
 
 class DaemonClient:

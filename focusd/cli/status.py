@@ -50,7 +50,6 @@ def screen(snapshot: Json, url: str, *, now: float) -> RenderableType:
 
     state = text(snapshot, "state", "unknown")
     banner = Text(f"  {state.upper().replace('_', ' ')}  ", style=STATE_STYLES.get(state, "bold reverse"))
-    banner.append(f"  {text(snapshot, 'reason')}", style="default on default")
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
@@ -63,6 +62,7 @@ def screen(snapshot: Json, url: str, *, now: float) -> RenderableType:
 def lines(snapshot: Json, *, now: float) -> list[tuple[str, str]]:
     """Put a snapshot into words: one fact a line, with its name; what is not known is left out."""
     facts = [
+        ("because", text(snapshot, "reason")),
         ("microscope", _microscope(snapshot, now)),
         ("working distance", _working_distance(snapshot)),
         ("last frame", _frame(section(snapshot, "last_verdict"), now)),

@@ -72,7 +72,7 @@ def test_status_of_a_daemon_that_has_just_started(daemon: FakeDaemon, focusd: Fo
 
     assert result.exit_code == 0
     assert "DISCONNECTED" in result.stdout
-    assert "connection refused" in result.stdout
+    assert "because           connection refused" in result.stdout
     assert "not connected" in result.stdout
     assert "unknown" in result.stdout
 
@@ -280,6 +280,18 @@ def test_a_problem_is_one_line(
 
     assert result.exit_code == exit_code
     assert result.stderr == "focusd: Not now: refocus 7 is\\nrunning\\x1b[2J\n"
+
+
+def test_a_title_that_the_detail_repeats_is_said_once(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """``focusd is paused: focusd is paused: by me`` says nothing more."""
+    daemon.problem = {
+        "type": "x",
+        "title": "Focusd is paused",
+        "status": 409,
+        "detail": "focusd is paused: by me",
+    }
+
+    assert focusd("refocus", "--url", daemon.url).stderr == "focusd: focusd is paused: by me\n"
 
 
 @pytest.mark.parametrize(
