@@ -31,6 +31,9 @@ Work = Callable[[sqlite3.Connection], T]
 
 _log = structlog.get_logger(__name__)
 
+BUSY_TIMEOUT_S = 2.0
+"""How long another program, such as a backup, may hold the file before a call fails."""
+
 _NOT_DAMAGE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -175,7 +178,7 @@ class DatabaseFile:
 
     def _open_file(self) -> sqlite3.Connection:
         _refuse_newer(self.path, self._migrations)
-        connection = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
             connection.text_factory = _lenient_text
             connection.execute("PRAGMA journal_mode = WAL")
@@ -266,7 +269,9 @@ def _refuse_newer(path: Path, migrations: tuple[schema.Migration, ...]) -> None:
     has_log = any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal"))
     query = "mode=ro" if has_log else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?{query}", uri=True, timeout=5)) as connection:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path))}?{query}", uri=True, timeout=BUSY_TIMEOUT_S)
+        ) as connection:
             schema.check_version(connection, migrations)
     except sqlite3.OperationalError as error:
         # A log left by a killed process may need writing before it can be read; the version is checked again.

@@ -138,7 +138,7 @@ async def test_the_oldest_frames_go(directory: Path) -> None:
     """At least ``max_frames`` are kept and at most a tenth more."""
     async with open_store(directory, max_frames=100) as store:
         kept = []
-        for _ in range(350):
+        for _ in range(230):
             frame_id = await store.frames.next_id()
             await store.frames.append(verdict(frame_id))
             kept.append(len(await store.frames.page(None, 1000)))
@@ -147,7 +147,7 @@ async def test_the_oldest_frames_go(directory: Path) -> None:
     assert kept[:100] == list(range(1, 101))
     assert min(kept[100:]) == 100
     assert max(kept) <= 110
-    assert [one.frame_id for one in newest] == list(range(350, 250, -1))
+    assert [one.frame_id for one in newest] == list(range(230, 130, -1))
 
 
 async def test_ids_go_on_after_a_restart(directory: Path) -> None:
