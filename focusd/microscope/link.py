@@ -3,7 +3,7 @@
 Rules kept here:
 
 1. ``Link.exchange`` is the only writer. It holds the lock, writes all of its requests at once and waits
-   for their answers under one deadline.
+   for their answers under a deadline that each answer renews.
 2. Requests are numbered and answers come in the order of the requests. The next answer must carry name
    and number of the oldest open request, so a late answer can never be taken for another's. Anything
    else closes the connection: there is no way to find back into step.
@@ -115,6 +115,7 @@ class Link(asyncio.Protocol):
         self._open: deque[_Open] = deque()
         self._watched: set[asyncio.Future[Any]] = set()
         self._on_lost: list[Callable[[], object]] = []
+        self._deadline: tuple[asyncio.Timeout, float] | None = None
         self._identification = 0
         self._cause: LinkError | None = None
         self._transport: asyncio.Transport | None = None
@@ -143,7 +144,8 @@ class Link(asyncio.Protocol):
 
         Args:
             calls: At least one; the last must not be optional.
-            timeout_s: Deadline for all of the answers, from the moment of sending.
+            timeout_s: Deadline for the next answer, counted from the moment of sending and anew from
+                each answer, whoever it is for: many calls may take longer than one.
 
         Returns:
             The answers by the function's name (of several calls of one, the last). Only optional calls
@@ -194,8 +196,10 @@ class Link(asyncio.Protocol):
                 callback()
 
     def on_lost(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` when the connection fails; not when it is closed."""
+        """Call ``callback`` when the connection fails, at once if it has; not when it is closed."""
         self._on_lost.append(callback)
+        if self.state is LinkState.LOST:
+            callback()
 
     def close(self) -> None:
         """Close the connection at once; harmless when it is closed."""
@@ -257,7 +261,8 @@ class Link(asyncio.Protocol):
             raise LocalProtocolError("nobody waits for these requests")
         self.watch(last)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as deadline:
+                self._deadline = deadline, timeout_s
                 await last
         except LinkError:
             raise
@@ -266,6 +271,8 @@ class Link(asyncio.Protocol):
             failure = LinkTimeoutError(f"no answer to {names} within {timeout_s:g} s")
             self.fail(failure)
             raise failure from error
+        finally:
+            self._deadline = None
 
     def _match(self, message: Message) -> None:
         """Give an answer to the oldest open request; optional ones before its own have been passed over."""
@@ -273,6 +280,7 @@ class Link(asyncio.Protocol):
             oldest = self._open.popleft()
             if (message.name, message.identification) == (oldest.call.name, oldest.identification):
                 oldest.answer = message
+                self._renew_deadline()
                 if oldest.last is not None and not oldest.last.done():
                     oldest.last.set_result(None)
                 return
@@ -284,6 +292,12 @@ class Link(asyncio.Protocol):
         raise RemoteProtocolError(
             f"got an answer nobody asked for: {message.name} with number {message.identification}"
         )
+
+    def _renew_deadline(self) -> None:
+        if self._deadline is not None:
+            deadline, timeout_s = self._deadline
+            if not deadline.expired():
+                deadline.reschedule(asyncio.get_running_loop().time() + timeout_s)
 
     def _next_identification(self) -> int:
         self._identification = self._identification % (2**32 - 1) + 1

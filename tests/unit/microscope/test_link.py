@@ -252,3 +252,31 @@ async def test_a_server_that_never_accepts_is_a_timeout() -> None:
         finally:
             for sock in waiting:
                 sock.close()
+
+
+async def test_each_answer_renews_the_deadline() -> None:
+    """Several slow answers may take longer together than one may alone."""
+
+    async def take_a_while(server: ScriptedServer, request: Message) -> None:
+        await asyncio.sleep(0.15)
+        await server.answer(request)
+
+    async with linked(ScriptedServer(misbehave={"GetWD": take_a_while})) as link:
+        started = time.monotonic()
+        await link.exchange(*[call("GetWD")] * 4, timeout_s=SOON_S)
+
+        assert time.monotonic() - started > SOON_S
+
+
+async def test_whoever_asked_is_told_of_a_lost_link() -> None:
+    """A failure is told once, also to those who ask after it; a close is not."""
+    told: list[str] = []
+    async with linked(ScriptedServer()) as link:
+        link.on_lost(lambda: told.append("early"))
+        link.fail(LinkError("one"))
+        link.fail(LinkError("two"))
+        link.on_lost(lambda: told.append("late"))
+    async with linked(ScriptedServer()) as closed:
+        closed.on_lost(lambda: told.append("closed"))
+
+    assert told == ["early", "late"]
