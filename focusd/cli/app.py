@@ -11,6 +11,7 @@ import typer
 
 from focusd import __version__
 from focusd.cli.demo.command import demo
+from focusd.cli.demo.command import demo
 from focusd.cli.outcome import explained
 from focusd.cli.pause import pause, resume
 from focusd.cli.refocus import refocus
@@ -32,6 +33,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("refocus", refocus, CLIENT),
     ("pause", pause, CLIENT),
     ("resume", resume, CLIENT),
+    ("demo", demo, TOOLS),
     ("demo", demo, TOOLS),
     ("score", score, TOOLS),
     ("simulate", simulate, TOOLS),

@@ -7,7 +7,6 @@ Only the judge looks into the simulator, to say what was truly in focus.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from focusd.errors import FocusdError
 from focusd.frame import ScanRequest
 from focusd.microscope.link import Link, call, optional
 from focusd.simulator.column import SimulatedColumn
+from focusd.simulator.presets import TileScan
 
 TIMES_TAKEN_AT_MOST = 4
 """A tile is given up after so many takes."""
@@ -33,27 +33,20 @@ class DemoError(FocusdError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which tiles there are, and how they are scanned."""
+    """Which tiles there are, and how they are scanned; the last row may not be full."""
 
     tiles: int
-    columns: int
-    pitch_mm: float
+    scan: TileScan
     request: ScanRequest
-
-    @property
-    def rows(self) -> int:
-        """Rows of tiles; the last one may not be full."""
-        return math.ceil(self.tiles / self.columns)
 
     def place(self, index: int) -> tuple[int, int]:
         """Row and column of a tile; the scan goes to and fro, so that neighbours in time lie side by side."""
-        row, column = divmod(index, self.columns)
-        return row, column if row % 2 == 0 else self.columns - 1 - column
+        row, column = divmod(index, self.scan.columns)
+        return row, column if row % 2 == 0 else self.scan.columns - 1 - column
 
     def position_mm(self, index: int) -> tuple[float, float]:
         """Stage position of a tile."""
-        row, column = self.place(index)
-        return column * self.pitch_mm, row * self.pitch_mm
+        return self.scan.positions_mm()[index]
 
 
 class Acquisition:

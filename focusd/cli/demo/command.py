@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from focusd.simulator.column import SimulatedColumn
 
 SIDE_PX = 512
+PIXEL_MM = 1e-5
 DWELL_TIME_US = 1.0
+
+
+class Texture(StrEnum):
+    """What the specimen looks like."""
+
+    GOLD = "gold"
+    FIBRES = "fibres"
+    POROUS = "porous"
+    NEUROPIL = "neuropil"
 
 
 def demo(
@@ -34,6 +45,7 @@ def demo(
     time_scale: Annotated[
         float, typer.Option(min=0.01, max=1000, help="How much faster than a real microscope.")
     ] = 20.0,
+    specimen: Annotated[Texture, typer.Option(help="What the specimen looks like.")] = Texture.GOLD,
     seed: Annotated[int, typer.Option(min=0, help="Decides specimen and noise.")] = 1,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of focusd; 0 takes a free one.")] = 0,
 ) -> None:
@@ -60,7 +72,8 @@ def demo(
     plan = _plan(tiles)
     with tempfile.TemporaryDirectory(prefix="focusd-demo-") as state:
         config = _config(plan, Path(state), refocus=refocus, http_port=http_port)
-        result = asyncio.run(_run(config, plan, console, time_scale=time_scale, seed=seed))
+        column = _column(plan, specimen, seed, in_focus=not refocus)
+        result = asyncio.run(_run(config, plan, column, console, time_scale=time_scale))
     _summarise(console, result, refocus=refocus)
     try:
         write_picture(result, output)
@@ -74,9 +87,11 @@ def demo(
 def _plan(tiles: int) -> Plan:
     from focusd.cli.demo.acquisition import Plan
     from focusd.frame import ScanRequest
+    from focusd.simulator.presets import TileScan
 
-    request = ScanRequest(width=SIDE_PX, height=SIDE_PX, dwell_time_us=DWELL_TIME_US)
-    return Plan(tiles=tiles, columns=math.ceil(math.sqrt(tiles)), pitch_mm=0.1, request=request)
+    columns = math.ceil(math.sqrt(tiles))
+    scan = TileScan(columns=columns, rows=math.ceil(tiles / columns), pitch_mm=SIDE_PX * PIXEL_MM * 1.02)
+    return Plan(tiles, scan, ScanRequest(width=SIDE_PX, height=SIDE_PX, dwell_time_us=DWELL_TIME_US))
 
 
 def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config:
@@ -99,7 +114,9 @@ def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config
     )
 
 
-async def _run(config: Config, plan: Plan, console: Console, *, time_scale: float, seed: int) -> DemoResult:
+async def _run(
+    config: Config, plan: Plan, column: SimulatedColumn, console: Console, *, time_scale: float
+) -> DemoResult:
     import aiohttp
 
     from focusd.cli.demo.acquisition import Acquisition
@@ -109,8 +126,7 @@ async def _run(config: Config, plan: Plan, console: Console, *, time_scale: floa
     from focusd.microscope.link import open_link
     from focusd.simulator.sharksem_server import SharkSEMServer
 
-    result = DemoResult(plan.tiles, plan.rows, plan.columns)
-    column = _column(plan, seed, in_focus=config.refocus.mode == "advise")
+    result = DemoResult(plan.tiles, plan.scan.rows, plan.scan.columns)
     async with SharkSEMServer(column, time_scale=time_scale) as server:
         microscope = config.microscope.model_copy(update={"port": server.port})
         config = config.model_copy(update={"microscope": microscope})
@@ -130,31 +146,17 @@ async def _run(config: Config, plan: Plan, console: Console, *, time_scale: floa
     return result
 
 
-def _column(plan: Plan, seed: int, *, in_focus: bool) -> SimulatedColumn:
-    """A column over a wafer that is tilted, uneven and stepped; focused by hand, or only nearly so."""
+def _column(plan: Plan, texture: Texture, seed: int, *, in_focus: bool) -> SimulatedColumn:
+    """A column that an operator has focused on the first tile; only nearly so unless ``in_focus``."""
     from focusd.simulator.column import SimulatedColumn
-    from focusd.simulator.options import ColumnOptions, Plateau, SpecimenOptions
+    from focusd.simulator.options import ColumnOptions
+    from focusd.simulator.presets import demo_specimen
     from focusd.simulator.specimen import Specimen
 
-    height_mm = plan.rows * plan.pitch_mm
-    specimen = Specimen(
-        SpecimenOptions(
-            texture="gold",
-            tilt_um_per_mm=(6.0, 14.0),
-            bumps_um=3.0,
-            bump_size_mm=0.5,
-            plateaus=(
-                Plateau(12.0, top_mm=0.35 * height_mm, bottom_mm=0.7 * height_mm),
-                Plateau(-9.0, left_mm=0.55 * plan.columns * plan.pitch_mm, top_mm=0.7 * height_mm),
-            ),
-            seed=seed,
-        )
-    )
-    pixel_mm = 1e-5
-    options = ColumnOptions(field_of_view_mm=plan.request.width * pixel_mm, seed=seed)
-    column = SimulatedColumn(options, specimen)
-    by_hand_mm = 0.0 if in_focus else 0.007
-    column.set_working_distance(column.best_focus_mm(*plan.position_mm(0)) + by_hand_mm)
+    specimen = Specimen(demo_specimen(plan.scan, texture=texture.value, seed=seed))
+    column = SimulatedColumn(ColumnOptions(field_of_view_mm=SIDE_PX * PIXEL_MM, seed=seed), specimen)
+    error_mm = 0.0 if in_focus else 0.007
+    column.set_working_distance(column.best_focus_mm(*plan.position_mm(0)) + error_mm)
     return column
 
 
