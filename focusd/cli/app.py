@@ -76,9 +76,7 @@ def _focusd(
     """Keep an unattended scanning electron microscope in focus.
 
     Try it without a microscope:
-      focusd simulate &
-      focusd run -c deploy/focusd.example.toml
-      focusd status
+      focusd demo
     """
 
 
