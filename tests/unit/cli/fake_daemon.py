@@ -130,6 +130,10 @@ class FakeDaemon:
     """Answers everything when set."""
     garbage: bytes | None = None
     """Sent as it is in place of an HTTP answer."""
+    hang_ups: int = 0
+    """So many of the next looks at the refocus end without an answer, as while a daemon starts again."""
+    cancels_slowly: bool = False
+    """A cancel is taken, but the refocus does not end."""
     requests: list[Request] = field(default_factory=list)
     looked_at: threading.Event = field(default_factory=threading.Event)
     """Set when the refocus has been looked at."""
@@ -157,7 +161,16 @@ class FakeDaemon:
         self.looked_at.set()
         return 200, self.progress.pop(0) if len(self.progress) > 1 else self.progress[0]
 
+    def hangs_up(self, request: Request) -> bool:
+        """Tell whether to close the connection in place of an answer."""
+        if request.path != "/v1/refocuses/7" or not self.hang_ups:
+            return False
+        self.hang_ups -= 1
+        return True
+
     def _cancel(self) -> tuple[int, Json]:
+        if self.cancels_slowly:
+            return 202, refocus_record(SCANS[:2])
         self.progress = [CANCELLED]
         return 202, refocus_record(SCANS[:2])
 
@@ -171,6 +184,8 @@ def running(daemon: FakeDaemon) -> Iterator[FakeDaemon]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             request = Request(self.command, self.path, self.headers.get("Authorization"), body)
+            if daemon.hangs_up(request):
+                return
             if daemon.garbage is not None:
                 daemon.requests.append(request)
                 self.wfile.write(daemon.garbage)

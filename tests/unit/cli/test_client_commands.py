@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.conftest import Focusd
-from tests.unit.cli.fake_daemon import CANCELLED, REFOCUSED, SCANS, STATUS, FakeDaemon, refocus_record
+from tests.unit.cli.fake_daemon import (
+    SCANS,
+    STATUS,
+    FakeDaemon,
+    refocus_record,
+)
 
 COMMANDS = [("status",), ("refocus",), ("pause",), ("resume",)]
 FILAMENT = "lanthanum-hexaboride"
@@ -97,121 +99,6 @@ def test_status_survives_any_value_of_any_field(wrong: object, daemon: FakeDaemo
 
         assert result.exit_code == 0
         assert "\x1b" not in result.stdout
-
-
-# --- refocus ---
-
-
-def test_refocus_shows_each_scan_once_and_ends_with_the_result(daemon: FakeDaemon, focusd: Focusd) -> None:
-    """The scans appear as they come, then result, move and gain; 0 because the picture is in focus."""
-    seen = [[], SCANS[:1], SCANS[:1], SCANS[:2]]
-    daemon.progress = [*(refocus_record(scans) for scans in seen), REFOCUSED]
-
-    result = focusd("refocus", "--url", daemon.url)
-
-    assert result.exit_code == 0
-    first, *scans, last = result.stdout.splitlines()
-    assert "refocus 7: brent by log_energy, from 9.0000 mm, at most 14 scans" in first
-    assert [line.split()[:2] for line in scans] == [["0", "start"], ["1", "search"], ["2", "verification"]]
-    assert "+4.0 µm" in scans[1]
-    assert "x 1.500" in scans[1]
-    assert last.startswith("refocus 7: refocused, +3.0 µm, sharpness x 2.00, 3 scans, 4.2 s")
-
-
-@pytest.mark.parametrize(
-    ("result_code", "exit_code"),
-    [("refocused", 0), ("confirmed_in_focus", 0), ("no_peak", 1), ("link_lost", 1), ("unheard_of", 1)],
-)
-def test_refocus_ends_with_0_only_in_focus(
-    result_code: str, exit_code: int, daemon: FakeDaemon, focusd: Focusd
-) -> None:
-    """A script may rely on the exit code alone."""
-    daemon.progress = [REFOCUSED | {"result": result_code, "reason": "for a reason"}]
-
-    result = focusd("refocus", "--url", daemon.url)
-
-    assert result.exit_code == exit_code
-    assert result.stdout.splitlines()[-1].startswith(f"refocus 7: {result_code.replace('_', ' ')}")
-    assert "(for a reason)" in result.stdout
-
-
-def test_refocus_as_json_prints_the_finished_record_only(daemon: FakeDaemon, focusd: Focusd) -> None:
-    """A program gets one JSON object."""
-    daemon.progress = [refocus_record(SCANS[:1]), REFOCUSED]
-
-    result = focusd("refocus", "--json", "--url", daemon.url)
-
-    assert result.exit_code == 0
-    assert json.loads(result.stdout) == REFOCUSED
-
-
-def test_refocus_without_waiting_names_it_and_leaves(daemon: FakeDaemon, focusd: Focusd) -> None:
-    """With ``--no-wait`` nothing is polled."""
-    result = focusd("refocus", "--no-wait", "--url", daemon.url)
-
-    assert result.exit_code == 0
-    assert "refocus 7 started" in result.stdout
-    assert [(request.method, request.path) for request in daemon.requests] == [("POST", "/v1/refocuses")]
-
-
-def test_ctrl_c_cancels_the_refocus_and_says_so(daemon: FakeDaemon) -> None:
-    """An interrupted command ends the refocus, waits until the lens is back, and reports it."""
-    daemon.progress = [refocus_record(SCANS[:2])]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "focusd", "refocus", "--url", daemon.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-    assert daemon.looked_at.wait(20)
-    command.send_signal(signal.SIGINT)
-    stdout, stderr = command.communicate(timeout=20)
-
-    assert command.returncode == 1
-    assert ("DELETE", "/v1/refocuses/7?timeout_s=5") in [
-        (request.method, request.path) for request in daemon.requests
-    ]
-    assert "focusd: cancelling" in stderr
-    assert "refocus 7: cancelled" in stdout.splitlines()[-1]
-    assert stdout.splitlines()[-1].endswith("working distance 9.0000 mm")
-    assert "Traceback" not in stderr
-
-
-def test_an_interrupt_after_the_end_reports_the_end(
-    daemon: FakeDaemon, focusd: Focusd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A refocus that ended in the very moment of Ctrl-C cannot be cancelled any more: its result counts."""
-    daemon.progress = [REFOCUSED]
-    refuses = {"type": "about:blank", "title": "Not found", "status": 404, "detail": "not running"}
-    answer = daemon.answer
-    monkeypatch.setattr(
-        daemon, "answer", lambda request: (404, refuses) if request.method == "DELETE" else answer(request)
-    )
-    interrupts = iter([KeyboardInterrupt])
-
-    def interrupted_once(seconds: float) -> None:
-        for interrupt in interrupts:
-            raise interrupt
-
-    monkeypatch.setattr("focusd.cli.refocus.time.sleep", interrupted_once)
-
-    result = focusd("refocus", "--url", daemon.url)
-
-    assert result.exit_code == 0
-    assert "refocus 7: refocused" in result.stdout
-
-
-def test_a_daemon_that_goes_away_while_it_refocuses(
-    daemon: FakeDaemon, focusd: Focusd, monkeypatch: pytest.MonkeyPatch, url_of_nobody: str
-) -> None:
-    """The command waits for it to come back, and says that it did not."""
-    monkeypatch.setattr(daemon, "url", url_of_nobody)
-    daemon.progress = [CANCELLED]
-
-    result = focusd("refocus", "--url", daemon.url)
-
-    assert result.exit_code == 69
 
 
 # --- pause and resume ---
