@@ -46,6 +46,7 @@ class ScriptedServer:
     misbehave: dict[str, Misbehaviour] = field(default_factory=dict)
     send_image: Callable[[ScriptedServer, int, int], Awaitable[None]] | None = None
     accepts_data: bool = True
+    listens_for_data: bool = True
     calls: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
     moves: list[float] = field(default_factory=list)
     registered_ports: list[int] = field(default_factory=list)
@@ -226,10 +227,11 @@ async def serving(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
 
         return accept
 
-    listeners = [
-        await asyncio.start_server(tracked(server._serve_control), sock=control),
-        await asyncio.start_server(tracked(server._serve_data), sock=data),
-    ]
+    listeners = [await asyncio.start_server(tracked(server._serve_control), sock=control)]
+    if server.listens_for_data:
+        listeners.append(await asyncio.start_server(tracked(server._serve_data), sock=data))
+    else:
+        data.close()
     try:
         yield server
     finally:

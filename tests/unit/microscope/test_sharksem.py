@@ -76,6 +76,15 @@ async def test_a_refused_data_port_is_a_link_error() -> None:
                 pytest.fail("connected without images")
 
 
+async def test_a_microscope_without_a_data_port_is_a_link_error() -> None:
+    """The error says where the image connection was tried."""
+    server = ScriptedServer(listens_for_data=False)
+    async with serving(server):
+        with pytest.raises(LinkError, match=f"no image connection to 127.0.0.1:{server.port + 1}"):
+            async with connect_sharksem(server.settings()):
+                pytest.fail("connected without images")
+
+
 async def test_foreign_text_is_made_fit_for_a_log_line() -> None:
     """Control characters and endless names from the microscope go no further."""
     server = ScriptedServer(version="3.2.20\x1b[2J\n" + "x" * 1000)
