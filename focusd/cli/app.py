@@ -11,7 +11,6 @@ import typer
 
 from focusd import __version__
 from focusd.cli.demo.command import demo
-from focusd.cli.demo.command import demo
 from focusd.cli.outcome import explained
 from focusd.cli.pause import pause, resume
 from focusd.cli.refocus import refocus
@@ -33,7 +32,6 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("refocus", refocus, CLIENT),
     ("pause", pause, CLIENT),
     ("resume", resume, CLIENT),
-    ("demo", demo, TOOLS),
     ("demo", demo, TOOLS),
     ("score", score, TOOLS),
     ("simulate", simulate, TOOLS),
@@ -77,6 +75,8 @@ def _focusd(
 
     Try it without a microscope:
       focusd demo
+
+    Each command has a --help of its own, with an example.
     """
 
 

@@ -32,6 +32,13 @@ def test_help_names_every_command_and_every_exit_code(focusd: Focusd) -> None:
         assert str(code.value) in result.stdout
 
 
+def test_every_command_stands_in_the_table_once() -> None:
+    """Two entries of one name would hide a command."""
+    names = [name for name, _, _ in COMMANDS]
+
+    assert sorted(set(names)) == sorted(names)
+
+
 @pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
 def test_every_command_shows_an_example_of_itself(name: str, focusd: Focusd) -> None:
     """Help is more than a list of options."""

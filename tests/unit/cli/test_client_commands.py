@@ -130,6 +130,12 @@ def test_resume_says_what_focusd_does_now(daemon: FakeDaemon, focusd: Focusd) ->
     assert result.stdout == "resumed: monitoring\n"
 
 
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_pause_and_resume_as_json(command: str, daemon: FakeDaemon, focusd: Focusd) -> None:
+    """A program gets the status that follows."""
+    assert json.loads(focusd(command, "--json", "--url", daemon.url).stdout) == STATUS
+
+
 # --- what can go wrong with any of them ---
 
 

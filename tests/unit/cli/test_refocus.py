@@ -1,4 +1,4 @@
-"""``focusd refocus`` against a daemon that only pretends: progress, result, Ctrl-C, and a daemon that goes."""
+"""``focusd refocus`` against a daemon that only pretends: progress, result, Ctrl-C, absence."""
 
 from __future__ import annotations
 
@@ -192,9 +192,3 @@ def test_an_answer_without_an_id_cannot_be_followed(
 
     assert result.exit_code == 1
     assert "did not say which refocus" in result.stderr
-
-
-@pytest.mark.parametrize("command", ["pause", "resume"])
-def test_pause_and_resume_as_json(command: str, daemon: FakeDaemon, focusd: Focusd) -> None:
-    """A program gets the status that follows."""
-    assert json.loads(focusd(command, "--json", "--url", daemon.url).stdout) == STATUS
