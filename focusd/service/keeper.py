@@ -71,6 +71,8 @@ class Keeper:
         self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s)
         self._next_frame_due = 0.0
         self._advised = False
+        self._blocked = False
+        self._store_failed = False
         self.is_paused = False
 
     async def serve(self, microscope: Microscope) -> None:
@@ -80,8 +82,6 @@ class Keeper:
             LinkError: the connection can no longer be trusted.
         """
         self._next_frame_due = time.monotonic()
-        await self.refresh(microscope)
-        self._inbox.open()
         while True:
             job = await self._inbox.get(self._idle_s())
             try:
@@ -92,7 +92,9 @@ class Keeper:
                 else:
                     await self.refresh(microscope)
             except StoreError as error:
-                _log.error("store_failed", error=str(error))
+                if not self._store_failed:
+                    _log.error("store_failed", error=str(error))
+                self._store_failed = True
                 self._board.set_degraded(str(error))
 
     async def scan(self, microscope: Microscope) -> ScanAnswer:
@@ -105,6 +107,7 @@ class Keeper:
         self._heartbeat.expect(scan_s + 2 * self._config.microscope.timeouts.request_s)
         frame = await self._source.take(microscope)
         verdict = await self._monitor.judge(frame)
+        self._note_store_works()
         self._publish(verdict)
         return ScanAnswer(verdict, await self._act_on(verdict, microscope))
 
@@ -125,9 +128,14 @@ class Keeper:
         """Start afresh by an operator's word: failures and suspicion are forgotten."""
         self._attempts.reset()
         self._monitor.forget_suspicion()
-        self._advised = False
+        self._advised = self._blocked = False
         self._next_frame_due = time.monotonic()
         self._board.set_degraded(None)
+
+    def block(self, reason: str) -> None:
+        """Make no move until an operator says so: something must be looked at by hand first."""
+        self._blocked = True
+        self._board.set_degraded(reason)
 
     async def refresh(self, microscope: Microscope) -> None:
         """Read the column, which is also the sign of life of an idle link."""
@@ -158,6 +166,13 @@ class Keeper:
             _log.warning("frame_lost", error=str(error))
             self._next_frame_due = time.monotonic() + max(interval_s, RETRY_FRAME_AFTER_S)
 
+    def _note_store_works(self) -> None:
+        if self._store_failed:
+            self._store_failed = False
+            _log.info("store_works_again")
+            if not (self._blocked or self._attempts.exhausted):
+                self._board.set_degraded(None)
+
     def _publish(self, verdict: FrameVerdict) -> None:
         counters = self._board.current.counters
         self._board.update(
@@ -184,7 +199,7 @@ class Keeper:
             self._advised = True
             return None
         # An operator's refocus that waits in the inbox comes first; then there is nothing left to do here.
-        if self._attempts.exhausted or self._desk.is_busy:
+        if self._blocked or self._attempts.exhausted or self._desk.is_busy:
             return None
         await self._desk.admit(trigger, verdict.frame_id)
         return await self._refocus(microscope)

@@ -86,10 +86,11 @@ class Supervisor:
             self._heartbeat.expect(3 * timeouts.connect_s + 10 * timeouts.request_s + timeouts.settle_s)
             try:
                 async with self._connect() as microscope:
-                    self._link_up(microscope)
                     microscope.on_lost(self._inbox.wake)
-                    delays = self._delays()
                     await self._settle(microscope)
+                    await self._keeper.refresh(microscope)
+                    self._link_up(microscope)
+                    delays = self._delays()
                     await self._keeper.serve(microscope)
             except LinkError as error:
                 await self._link_down(error)
@@ -118,7 +119,10 @@ class Supervisor:
             raise
         except MicroscopeError as error:
             _log.error("restore_point_not_settled", error=str(error))
-            self.board.set_degraded(f"the working distance could not be put back: {error}")
+            self._keeper.block(f"the working distance could not be put back: {error}")
+        damaged = [problem.message for problem in self.store.problems if problem.source == "journal"]
+        if damaged:
+            self._keeper.block(f"check the working distance by hand: {damaged[0]}")
 
     def _link_up(self, microscope: Microscope) -> None:
         link = self.board.current.link
@@ -128,6 +132,7 @@ class Supervisor:
             limits_mm=microscope.limits_mm,
             link=replace(link, connected=True, since=time.time(), error=None),
         )
+        self._inbox.open()
 
     async def _link_down(self, error: LinkError) -> None:
         link = self.board.current.link

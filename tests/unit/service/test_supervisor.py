@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -277,6 +278,25 @@ async def test_comes_back_after_a_lost_link_and_settles_what_was_open(store: Sto
     assert names.count("link_down") == 1
     assert names.count("link_up") == 2
     assert "restore_point_settled" in names
+
+
+async def test_a_damaged_restore_point_keeps_the_hands_off(tmp_path: Path) -> None:
+    """When nobody can tell where the lens stood, focusd moves nothing until an operator resumes it."""
+    async with open_store(tmp_path, max_frames=100) as store:
+        await store.journal.open(7, 9.02, 0.0)
+    with sqlite3.connect(tmp_path / "focusd.db") as connection:
+        connection.execute("UPDATE journal SET record = replace(record, '9.02', '9.03')")
+    connection.close()
+
+    async with open_store(tmp_path, max_frames=100) as store:
+        bench = Bench(store, FakeMicroscope(working_distance_mm=9.012))
+        async with running(bench):
+            assert bench.state is DaemonState.DEGRADED
+            assert "check the working distance by hand" in bench.supervisor.status.reason
+            assert (await bench.supervisor.scan()).refocus is None
+            assert bench.microscope.visited_mm == []
+            await bench.supervisor.resume()
+            assert (await bench.supervisor.scan()).refocus is not None
 
 
 async def test_operator_moves_within_the_limits(store: Store) -> None:
