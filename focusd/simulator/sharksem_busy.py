@@ -52,7 +52,6 @@ class BusyConditions:
         if until <= self._until.get(bit, 0.0):
             return
         self._until[bit] = until
-        # The loop may call a clock tick early; a listener that looked then would sleep for ever.
         self._later(until)
 
     def listen(self, wake: asyncio.Event) -> None:
@@ -62,17 +61,6 @@ class BusyConditions:
     def unlisten(self, wake: asyncio.Event) -> None:
         """Forget the event."""
         self._listeners.discard(wake)
-
-    async def idle(self, mask: int) -> None:
-        """Wait until no condition of the header mask is raised."""
-        wake = asyncio.Event()
-        self.listen(wake)
-        try:
-            while self.raised(mask):
-                wake.clear()
-                await wake.wait()
-        finally:
-            self.unlisten(wake)
 
     def close(self) -> None:
         """Drop the timers."""
@@ -85,6 +73,7 @@ class BusyConditions:
 
         def over() -> None:
             self._timers.discard(timer)
+            # The loop may call a clock tick early; a listener that looked then would sleep for ever.
             if loop.time() < until:
                 self._later(until)
             else:

@@ -13,8 +13,9 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -28,6 +29,9 @@ from focusd.simulator.sharksem_session import Session
 
 _PORT_TRIES = 200
 _READ_BYTES = 4096
+_ACCEPT_PAUSE_S = 0.1
+
+Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 _log = structlog.get_logger()
 
@@ -81,7 +85,7 @@ class SharkSEMServer:
         self._closing = False
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[socket.socket] = []
 
     @property
     def host(self) -> str:
@@ -96,12 +100,11 @@ class SharkSEMServer:
     async def __aenter__(self) -> SharkSEMServer:
         control, data = _listen(self._host, self._wanted_port)
         self._port = control.getsockname()[1]
+        self._listeners = [control, data]
         await self._group.__aenter__()
         self.instrument.power_up()
-        self._listeners = [
-            await asyncio.start_server(self._on_control, sock=control),
-            await asyncio.start_server(self._on_data, sock=data),
-        ]
+        self._spawn(self._accept(control, self._serve_control))
+        self._spawn(self._accept(data, self._serve_data))
         _log.info("simulator_listening", host=self._host, control_port=self._port, data_port=self._port + 1)
         return self
 
@@ -109,13 +112,13 @@ class SharkSEMServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
-        for listener in self._listeners:
-            listener.close()
         for task in list(self._tasks):
             task.cancel()
         try:
             await self._group.__aexit__(kind, error, trace)
         finally:
+            for listener in self._listeners:
+                listener.close()
             self.instrument.busy.close()
             self._worker.shutdown(wait=False, cancel_futures=True)
             _log.info("simulator_stopped", sessions=self._opened)
@@ -133,22 +136,19 @@ class SharkSEMServer:
             task.cancel()
         return task
 
-    def _on_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._serve(self._serve_control, reader, writer)
-
-    def _on_data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._serve(self._serve_data, reader, writer)
-
-    def _serve(
-        self,
-        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        if self._closing:
-            writer.transport.abort()
-        else:
-            self._spawn(serve(reader, writer))
+    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
+        """Accept connections; ``asyncio.Server`` leaks those that come while it closes (Python 3.11)."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+                reader, writer = await asyncio.open_connection(sock=connection)
+            except OSError as error:
+                _log.warning("connection_not_accepted", reason=str(error))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            # Also for a task that is cancelled before it begins.
+            self._spawn(serve(reader, writer)).add_done_callback(partial(_abort, writer))
 
     async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         outlet = Outlet(writer, self.faults, self._read_timeout_s)
@@ -202,6 +202,10 @@ def _address(writer: asyncio.StreamWriter) -> tuple[str, int]:
     return str(host), int(port)
 
 
+def _abort(writer: asyncio.StreamWriter, _task: asyncio.Task[None]) -> None:
+    writer.transport.abort()
+
+
 def _listen(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """Bind two neighbouring ports.
 
@@ -209,11 +213,17 @@ def _listen(host: str, port: int) -> tuple[socket.socket, socket.socket]:
         OSError: a port that was asked for is taken, or no two neighbours are free.
     """
     for attempt in range(_PORT_TRIES):
-        control = socket.create_server((host, port), family=socket.AF_INET)
+        control = _listener(host, port)
         try:
-            return control, socket.create_server((host, control.getsockname()[1] + 1), family=socket.AF_INET)
+            return control, _listener(host, control.getsockname()[1] + 1)
         except (OSError, OverflowError):
             control.close()
             if port or attempt == _PORT_TRIES - 1:
                 raise
     raise OSError("no two neighbouring ports are free")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.create_server((host, port), family=socket.AF_INET, backlog=100)
+    listener.setblocking(False)
+    return listener

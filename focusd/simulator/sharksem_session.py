@@ -186,6 +186,8 @@ class Session:
                 request = self._queue.popleft()
                 self._room.set()
                 await self._carry_out(request)
+                # A client that sends thousands of commands at once must not keep the others waiting.
+                await asyncio.sleep(0)
         except OutletClosedError as error:
             self._log.info("control_connection_lost", reason=str(error))
             self.cut()
