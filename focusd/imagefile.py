@@ -15,12 +15,12 @@ from focusd.frame import MAX_SIDE_PX, Pixels, checked_pixels
 MAX_FILE_BYTES = 512 * 2**20
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_KNOWN_BEGINNINGS = (_PNG, b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""PNG, JPEG, TIFF and big TIFF, each in both byte orders."""
+_KNOWN_BEGINNINGS = (_PNG, b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
+"""PNG, JPEG, TIFF and big TIFF, each in both byte orders, and BMP, which some microscopes write."""
 
 
 def read_image(path: Path) -> Pixels:
-    """Read a PNG, TIFF or JPEG file as grey levels, the first page if there are several.
+    """Read a PNG, TIFF, JPEG or BMP file as grey levels, the first page if there are several.
 
     Returns:
         Shape ``(rows, columns)``, uint8 or uint16 as in the file; colour is turned into luminance.
@@ -52,7 +52,7 @@ def _bytes_of(path: Path) -> bytes:
 
 def _decoded(data: bytes) -> MatLike:
     if not data.startswith(_KNOWN_BEGINNINGS):
-        raise ImageError("is not a PNG, TIFF or JPEG image")
+        raise ImageError("is not a PNG, TIFF, JPEG or BMP image")
     _check_png_size(data)
     level = cv2.utils.logging.getLogLevel()
     # Each vendor's own TIFF tags would be a warning on standard error.

@@ -18,6 +18,7 @@ Rules kept here:
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -342,7 +343,9 @@ async def open_link(host: str, port: int, *, timeout_s: float) -> AsyncIterator[
         raise LinkTimeoutError(f"no connection to {host}:{port} within {timeout_s:g} s") from error
     except (OSError, UnicodeError) as error:
         # A name with an empty or overlong part fails to encode before it is looked up.
-        raise LinkError(f"no connection to {host}:{port}: {error}") from error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else str(error)
+        raise LinkError(f"no connection to {host}:{port}: {reason}") from error
     try:
         yield link
     finally:

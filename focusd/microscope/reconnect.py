@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 
 from focusd.errors import LinkError
 
+GROWTH = 1.5
+"""Slow enough that a microscope which is switched on in the first minute is found within seconds."""
+
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether connecting again may help: the network or the other side failed, not focusd."""
@@ -16,7 +19,7 @@ def is_transient(error: BaseException) -> bool:
 def backoff(
     *, first_s: float = 0.5, cap_s: float = 30.0, fraction: Callable[[], float] = random.random
 ) -> Iterator[float]:
-    """Give pauses between attempts, for ever: anything up to a bound that doubles each time.
+    """Give pauses between attempts, for ever: anything up to a bound that grows by half each time.
 
     Args:
         first_s: Bound of the first pause.
@@ -27,4 +30,4 @@ def backoff(
     bound_s = min(first_s, cap_s)
     while True:
         yield fraction() * bound_s
-        bound_s = min(2 * bound_s, cap_s)
+        bound_s = min(GROWTH * bound_s, cap_s)

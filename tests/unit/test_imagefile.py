@@ -125,11 +125,11 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"BM" + bytes(100), b"<svg/>"])
 def test_something_else_is_no_image(tmp_path: Path, data: bytes) -> None:
-    """What is no PNG, TIFF or JPEG is refused without being decoded."""
+    """What is no PNG, TIFF, JPEG or BMP is refused without being decoded."""
     path = tmp_path / "other.png"
     path.write_bytes(data)
 
-    with pytest.raises(ImageError, match=r"other\.png: is not a PNG, TIFF or JPEG"):
+    with pytest.raises(ImageError, match=r"other\.png: is not a PNG, TIFF, JPEG or BMP"):
         read_image(path)
 
 

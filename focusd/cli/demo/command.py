@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import tempfile
@@ -60,6 +59,8 @@ def demo(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not output.parent.is_dir() or output.is_dir():
         raise CommandFailedError(f"--output {output}: there is no such folder, or it is a folder itself")
+    import asyncio
+
     import cv2
     from rich.console import Console
 

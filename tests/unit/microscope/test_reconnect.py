@@ -18,10 +18,10 @@ from focusd.microscope.reconnect import backoff, is_transient
 
 
 def test_pauses_grow_to_the_cap() -> None:
-    """The bound doubles from half a second and stays at the cap."""
-    bounds = list(islice(backoff(fraction=lambda: 1.0), 9))
+    """The bound grows by half from half a second and stays at the cap."""
+    bounds = list(islice(backoff(cap_s=2.0, fraction=lambda: 1.0), 6))
 
-    assert bounds == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert bounds == [0.5, 0.75, 1.125, 1.6875, 2.0, 2.0]
 
 
 def test_the_whole_pause_is_drawn() -> None:
