@@ -103,7 +103,10 @@ async def _answer_expectation(request: web.BaseRequest) -> None:
     if expected.lower() != "100-continue":
         raise ProblemError(EXPECTATION_FAILED, "the Expect header asks for something else", closes=True)
     if request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except ConnectionError as error:
+            raise HungUpError("the client has left") from error
         # An interim answer is not yet the answer.
         request.writer.output_size = 0
 

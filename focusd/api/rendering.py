@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from focusd.records import Baseline, RefocusRecord
@@ -19,6 +20,8 @@ from focusd.service.status import Status
 _DERIVED: Mapping[type, str] = {Baseline: "condition", RefocusRecord: "beam_time_s"}
 """A property that is shown beside the fields."""
 
+_AS_IT_IS = frozenset({str, int, bool})
+
 
 def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     """Give ``value`` as what JSON knows: dict, list, str, int, float, bool, None.
@@ -26,29 +29,27 @@ def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     Raises:
         TypeError: it holds something else; a bug in focusd.
     """
-    match value:
-        case Enum():
-            return plain(value.value)
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return float(value) if math.isfinite(value) else None
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
-        case tuple() | list():
-            return [plain(item) for item in value]
-        case _ if dataclasses.is_dataclass(value):
-            return _object(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} has no JSON form")
+    kind = type(value)
+    if value is None or kind in _AS_IT_IS:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(kind):
+        return {name: plain(getattr(value, name)) for name in _shown(kind)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    raise TypeError(f"{kind.__name__} has no JSON form")
 
 
-def _object(record: object) -> dict[str, Any]:
-    derived = _DERIVED.get(type(record))
-    shown = {} if derived is None else {derived: plain(getattr(record, derived))}
-    # Not dataclasses.asdict: it copies deeply before anything is converted.
-    names = (field.name for field in dataclasses.fields(record))  # type: ignore[arg-type] # is_dataclass above
-    return {**shown, **{name: plain(getattr(record, name)) for name in names}}
+@cache
+def _shown(kind: type) -> tuple[str, ...]:
+    """Names of a dataclass's fields, and of the property shown beside them."""
+    derived = _DERIVED.get(kind)
+    return (*filter(None, [derived]), *(field.name for field in dataclasses.fields(kind)))
 
 
 def encode(value: object) -> bytes:

@@ -61,7 +61,7 @@ class NoBody(Request):
 class FramesQuery(Request):
     """Which page of the frames."""
 
-    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_integral)] = 50
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(_integral)] = 50
     """Frames at most."""
     before: Id | None = None
     """Only frames with smaller ids: the last page's ``next``."""
@@ -70,7 +70,7 @@ class FramesQuery(Request):
 class RefocusesQuery(Request):
     """Which page of the refocuses."""
 
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)] = 20
+    limit: Annotated[int, Field(ge=1, le=50), BeforeValidator(_integral)] = 20
     """Refocuses at most."""
     before: Id | None = None
     """Only refocuses with smaller ids: the last page's ``next``."""

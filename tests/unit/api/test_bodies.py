@@ -239,7 +239,7 @@ WRITES = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON_LIKE, keys=st.sampled_from(["", "reason", "working_distance_mm", "sharpness"]))
 def test_no_body_brings_focusd_into_trouble(body: object, keys: str) -> None:
     """Whatever is sent, the answer is a status that blames the right side; never 500."""

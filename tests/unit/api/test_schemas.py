@@ -61,7 +61,7 @@ def test_bounds_of_optional_ids_are_in_the_schema() -> None:
     assert {"type": "integer", "minimum": 1, "maximum": 2**63 - 1} in options
 
 
-@pytest.mark.parametrize(("sent", "taken"), [(20, 20), (20.0, 20), (1, 1), (500, 500)])
+@pytest.mark.parametrize(("sent", "taken"), [(20, 20), (20.0, 20), (1, 1), (200, 200)])
 def test_an_integral_number_is_an_integer(sent: float, taken: int) -> None:
     """JSON Schema makes no difference between 20 and 20.0."""
     limit = FramesQuery.model_validate({"limit": sent}).limit

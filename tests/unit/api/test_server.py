@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from focusd.api import connection
+from focusd.api.listening import listen
 from focusd.api.server import serve_http
 from focusd.config import HttpSettings
 from tests.unit.api.client import Client, connected, read_reply, send_bytes
@@ -42,6 +43,24 @@ async def test_localhost_is_every_loopback_address(supervisor: FakeSupervisor) -
             host = f"[{address}]" if ":" in str(address) else address
             async with Client(f"http://{host}:{port}") as client:
                 assert (await client.get("/v1/health/live")).status == 200
+
+
+async def test_a_name_with_two_addresses_has_one_port(
+    supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the port is chosen by the system; an address this computer lacks is passed over."""
+
+    async def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, 1, 6, "", (ip, port)) for ip in ("127.0.0.1", "127.0.0.2", "203.0.113.1")]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    sockets = await listen("localhost", 0)
+    names = [listener.getsockname() for listener in sockets]
+    for listener in sockets:
+        listener.close()
+
+    assert [address for address, _ in names] == ["127.0.0.1", "127.0.0.2"]
+    assert names[0][1] == names[1][1] != 0
 
 
 async def test_an_endpoint_on_all_addresses_is_reached_by_loopback(
@@ -266,6 +285,7 @@ async def test_a_client_that_says_nothing_is_let_go(
     supervisor: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither an idle connection, nor a header that never ends, nor one that was used is held for long."""
+    assert connection._LIMITS["keepalive_timeout"] == 10
     monkeypatch.setitem(connection._LIMITS, "keepalive_timeout", 0.05)
     half_a_header = b"GET /v1/status HTTP/1.1\r\nHost: local"
     async with serve_http(HttpSettings(port=0), supervisor) as url, AsyncExitStack() as clients:
