@@ -178,6 +178,19 @@ async def test_an_ended_refocus_cannot_be_cancelled(client: Client, supervisor: 
     assert (reply.status, reply.problem, reply.json["result"]) == (409, "already-finished", "refocused")
 
 
+async def test_a_refocus_that_ended_unseen_cannot_be_cancelled(
+    client: Client, supervisor: FakeSupervisor
+) -> None:
+    """Its record may not say so yet, but nobody runs it any more."""
+    record = await supervisor.start_refocus()
+    await supervisor.finish()
+    await supervisor.store.refocuses.update(record)
+
+    reply = await client.delete("/v1/refocuses/1")
+
+    assert (reply.status, reply.problem, reply.json["result"]) == (409, "already-finished", None)
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_refocus_that_never_was_is_not_found(client: Client, method: str) -> None:
     """Neither to be read nor to be cancelled."""
