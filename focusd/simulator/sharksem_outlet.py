@@ -9,6 +9,7 @@ from contextlib import suppress
 from focusd.simulator.faults import Faults
 
 _HIGH_WATER_BYTES = 1 << 20
+_KERNEL_BUFFER_BYTES = 1 << 18
 _DRIBBLES_PER_MESSAGE = 40
 _DRIBBLE_S = 0.0005
 
@@ -36,10 +37,13 @@ class Outlet:
         self._full_timeout_s = full_timeout_s
         self._order = asyncio.Lock()
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
-        # asyncio does so by itself only for sockets it has made; an answer must not wait for an
-        # acknowledgement. A client that is gone already is noticed at the first write.
+        # A client that is gone already is noticed at the first write.
         with suppress(OSError):
-            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = writer.get_extra_info("socket")
+            # An answer must not wait for an acknowledgement; asyncio sees to that only for its own sockets.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The kernel tells of room when a third of its buffer is free: a small one shows slow readers.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
 
     async def send(self, message: bytes) -> None:
         """Send one message.
@@ -74,10 +78,22 @@ class Outlet:
             raise OutletClosedError("the connection is closed")
         self._writer.write(data)
         try:
-            async with asyncio.timeout(self._full_timeout_s):
-                await self._writer.drain()
+            await self._drain()
         except TimeoutError as error:
             self.abort()
             raise OutletClosedError("the client does not read", client_stalled=True) from error
         except OSError as error:
             raise OutletClosedError("the connection is lost") from error
+
+    async def _drain(self) -> None:
+        """Wait for room; a client that reads slowly gets another respite as long as it reads at all."""
+        while True:
+            before = self._writer.transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self._full_timeout_s):
+                    await self._writer.drain()
+            except TimeoutError:
+                if self._writer.transport.get_write_buffer_size() >= before:
+                    raise
+            else:
+                return

@@ -160,3 +160,22 @@ async def test_leaving_with_clients_attached_is_quick() -> None:
         assert client.data is not None
         assert await asyncio.to_thread(is_closed, client.control)
         client.close()
+
+
+async def test_a_fault_of_the_simulator_itself_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug ends the server with its error; it does not look like a command that was dropped."""
+    rig = server()
+
+    def broken(_working_distance_mm: float) -> float:
+        raise RuntimeError("the lens fell off")
+
+    monkeypatch.setattr(rig.column, "set_working_distance", broken)
+
+    def scene(client: PlainClient) -> None:
+        client.send("SetWD", 9.5)
+        assert is_closed(client.control)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await play(rig, scene)
+
+    assert caught.value.subgroup(RuntimeError) is not None

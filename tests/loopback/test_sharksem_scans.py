@@ -349,6 +349,24 @@ async def test_a_client_that_does_not_read_its_images_is_cut_off() -> None:
     await play(rig, scene)
 
 
+async def test_a_client_that_reads_slowly_is_kept() -> None:
+    """However long the buffer stays full, some reading now and then is enough."""
+    rig = server(read_timeout_s=0.5)
+
+    def scene(client: PlainClient) -> None:
+        with PlainClient(client.port, receive_buffer=65_536) as slow:
+            assert slow.data is not None
+            slow.send("DtEnable", 0, 1, 16)
+            assert slow.scan(1, 1024, 1024, frames=0) == 0
+            end = time.monotonic() + 2.0
+            while time.monotonic() < end:
+                assert slow.data.recv(20_000)
+                time.sleep(0.02)
+            assert slow.whole("IsBusy", SCAN) == 1
+
+    await play(rig, scene)
+
+
 async def test_scanning_does_not_stall_the_server() -> None:
     """While large frames are rendered another client gets its answers quickly."""
     rig = server()
