@@ -1,0 +1,124 @@
+"""``python -m tests.benchmarks refocus | detect | scan | all``: run a benchmark and print its tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.benchmarks import detect, refocus, scan, tables, tiles, world
+from tests.benchmarks.report import Report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; give the exit code."""
+    parsed = _parser().parse_args(arguments)
+    runs: dict[str, Callable[[argparse.Namespace], Report]] = {
+        "refocus": _refocus,
+        "detect": _detect,
+        "scan": _scan,
+    }
+    try:
+        for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
+            began = time.monotonic()
+            report = runs[name](parsed)
+            sys.stdout.write(f"{tables.as_text(report.tables)}\n\n{time.monotonic() - began:.0f} s\n\n")
+            _keep(report, parsed)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--seed", type=int, default=1, help="decides every random number")
+    common.add_argument("--processes", type=int, default=2, help="1 stays in this process")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write tables and single trials there")
+    common.add_argument("--picture", type=Path, metavar="FILE", help="draw the result there, as PNG")
+    common.add_argument("--trials", type=int, help="repeat everything so often")
+    common.add_argument("--dose", type=_numbers, help="electrons a pixel, e.g. 20 or 200,20,3")
+    contest = benchmarks.add_parser("refocus", parents=[common], help="searches from known starts")
+    contest.add_argument("--env", choices=world.ENVIRONMENTS, default="std", help="kind of microscope")
+    contest.add_argument("--strategies", type=_words, help="names or their first words, with commas between")
+    contest.add_argument("--images", type=_words, help="specimens, with commas between")
+    contest.add_argument("--distance", type=_words, help=f"of {', '.join(world.DISTANCES)}")
+    tiles_parser = benchmarks.add_parser("detect", parents=[common], help="loss of focus on production tiles")
+    tiles_parser.add_argument("--side", type=int, default=256, help="side of a tile in pixels")
+    whole = benchmarks.add_parser("scan", parents=[common], help="a whole scan of tiles")
+    whole.add_argument("--tiles", type=int, default=20, help="tiles along each side of the block")
+    whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
+    benchmarks.add_parser("all", parents=[common], help="all three, short")
+    return parser
+
+
+def _refocus(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return refocus.run(
+        refocus.RefocusOptions(
+            environment="std" if is_short else parsed.env,
+            trials=parsed.trials or 1,
+            doses=parsed.dose or ((20.0,) if is_short else world.DOSES),
+            distances=getattr(parsed, "distance", None) or tuple(world.DISTANCES),
+            images=getattr(parsed, "images", None),
+            strategies=getattr(parsed, "strategies", None),
+            seed=parsed.seed,
+            processes=parsed.processes,
+        )
+    )
+
+
+def _detect(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return detect.run(
+        detect.DetectOptions(
+            side_px=256 if is_short else parsed.side,
+            doses=parsed.dose or tiles.DOSES,
+            places=40 if is_short else 100,
+            rounds=parsed.trials or (2 if is_short else 8),
+            seed=parsed.seed,
+            processes=parsed.processes,
+        )
+    )
+
+
+def _scan(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return scan.run(
+        scan.ScanOptions(
+            side=12 if is_short else parsed.tiles,
+            dose=parsed.dose[0] if parsed.dose else 20.0,
+            texture="neuropil" if is_short else parsed.texture,
+            trials=parsed.trials or 1,
+            seed=parsed.seed,
+            processes=parsed.processes,
+        )
+    )
+
+
+def _keep(report: Report, parsed: argparse.Namespace) -> None:
+    """Write the files that were asked for; with several benchmarks each file name gets its benchmark's."""
+    if parsed.json:
+        tables.write_json(_named(parsed.json, report.name, parsed), report.name, report.tables, report.trials)
+    if parsed.picture:
+        report.draw().savefig(_named(parsed.picture, report.name, parsed), format="png", dpi=110)
+
+
+def _named(path: Path, benchmark: str, parsed: argparse.Namespace) -> Path:
+    return path.with_stem(f"{path.stem}-{benchmark}") if parsed.benchmark == "all" else path
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

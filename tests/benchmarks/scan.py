@@ -1,0 +1,120 @@
+"""A whole scan of tiles that loses focus on its way: how much of it stays sharp, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from tests.benchmarks import goals, pictures
+from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS
+from tests.benchmarks.landscape import Landscape
+from tests.benchmarks.pool import spread
+from tests.benchmarks.report import Report
+from tests.benchmarks.scan_result import IN_FOCUS_DEPTHS, NEEDLESS_DEPTHS, ScanResult
+from tests.benchmarks.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """What is run."""
+
+    side: int = 20
+    """Tiles along each side of the block."""
+    dose: float = 20.0
+    texture: str = "neuropil"
+    trials: int = 1
+    """Specimens."""
+    seed: int = 1
+    processes: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    way: str
+    number: int
+    options: ScanOptions
+
+
+def run(options: ScanOptions) -> Report:
+    """Scan every specimen in every way."""
+    jobs = [_Job(way, number, options) for number, way in product(range(options.trials), WAYS)]
+    # The longest first, so that no process is left waiting for it.
+    jobs.sort(key=lambda job: job.way != EVERY_TILE)
+    results = sorted(
+        spread(_scan, jobs, processes=options.processes),
+        key=lambda result: (result.seed, list(WAYS).index(result.way)),
+    )
+    return Report(
+        name="scan",
+        tables=(_table(results, options), _goals_table(results)),
+        trials=[asdict(result) for result in results],
+        draw=partial(pictures.scan, [one for one in results if one.seed == results[0].seed]),
+    )
+
+
+def _scan(job: _Job) -> ScanResult:
+    """Take all tiles of one specimen in one way; those given back are taken again at once."""
+    options = job.options
+    seed = options.seed + job.number
+    ground = Landscape(options.side, options.dose, options.texture, seed)
+    scope, keeper = ground.scope, WAYS[job.way](ground.clock)
+    defocus, taken = [0.0] * ground.tiles, [0] * ground.tiles
+    due = list(range(ground.tiles - 1, -1, -1))
+    while due:
+        tile = due.pop()
+        ground.go_to(tile)
+        keeper.before(scope)
+        pixels = scope.scan()
+        defocus[tile] = scope.column.scans[-1].defocus_um / 1000.0 / scope.depth_mm
+        taken[tile] += 1
+        again = keeper.after(scope, tile, pixels, taken[tile])
+        due.extend(sorted((one for one in again if taken[one] < TIMES_TAKEN_AT_MOST), reverse=True))
+    return ScanResult(
+        way=job.way,
+        side=options.side,
+        seed=seed,
+        scans=scope.scans,
+        searched_from_depths=keeper.searched_from_depths,
+        defocus_depths=[defocus[tile] for tile in ground.by_place()],
+        times_taken=[taken[tile] for tile in ground.by_place()],
+    )
+
+
+def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:
+    rows = []
+    for way in WAYS:
+        mine = [one for one in results if one.way == way]
+        searches = float(np.mean([len(one.searched_from_depths) for one in mine]))
+        needless = float(np.mean([one.needless_searches for one in mine]))
+        p95 = float(np.mean([one.p95_depths for one in mine]))
+        rows.append((way, _in_focus(mine), _extra(mine), p95, searches, needless))
+    within = f"within {IN_FOCUS_DEPTHS:g} D %"
+    size = f"{options.side} x {options.side} tiles"
+    return Table(
+        f"a scan of {size}, {options.texture}, {options.dose:g} electrons a pixel",
+        ("way", within, "extra scans a tile", "p95 |dz|", "searches", "needless"),
+        tuple(rows),
+        f"means of {options.trials} specimens; |dz| in D, of each tile's last take; "
+        f"needless: begun within {NEEDLESS_DEPTHS:g} D of focus",
+    )
+
+
+def _goals_table(results: Sequence[ScanResult]) -> Table:
+    mine, theirs = ([one for one in results if one.way == way] for way in (OWN, PUBLISHED))
+    lines = [
+        goals.SCAN_IN_FOCUS.line(_in_focus(mine), _in_focus(theirs)),
+        goals.SCAN_EXTRA.line(_extra(mine), _extra(theirs)),
+    ]
+    return goals.goals_table("goals of the scan", lines)
+
+
+def _in_focus(results: Sequence[ScanResult]) -> float:
+    return float(np.mean([one.in_focus_percent for one in results]))
+
+
+def _extra(results: Sequence[ScanResult]) -> float:
+    return float(np.mean([one.extra_scans for one in results]))

@@ -1,0 +1,47 @@
+"""How one whole scan went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+IN_FOCUS_DEPTHS = 2.0
+NEEDLESS_DEPTHS = 1.0
+"""A search begun nearer to focus than this had no need to run."""
+
+
+@dataclass(slots=True)
+class ScanResult:
+    """One way over one specimen."""
+
+    way: str
+    side: int
+    seed: int
+    scans: int = 0
+    """All of them, the tiles' own and those of searches."""
+    searched_from_depths: list[float] = field(default_factory=list)
+    """Distance from focus at which each search was begun."""
+    defocus_depths: list[float] = field(default_factory=list)
+    """Of the last take of each tile, by row and column."""
+    times_taken: list[int] = field(default_factory=list)
+
+    @property
+    def in_focus_percent(self) -> float:
+        """Share of the tiles whose last take is within two depths of field of focus."""
+        return 100.0 * float(np.mean(np.abs(self.defocus_depths) < IN_FOCUS_DEPTHS))
+
+    @property
+    def extra_scans(self) -> float:
+        """Scans a tile beyond one."""
+        return self.scans / len(self.defocus_depths) - 1.0
+
+    @property
+    def p95_depths(self) -> float:
+        """Distance from focus that all but a twentieth of the tiles keep within."""
+        return float(np.percentile(np.abs(self.defocus_depths), 95))
+
+    @property
+    def needless_searches(self) -> int:
+        """Searches begun with the picture in focus."""
+        return sum(abs(depths) < NEEDLESS_DEPTHS for depths in self.searched_from_depths)

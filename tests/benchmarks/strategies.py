@@ -1,0 +1,83 @@
+"""Everything that can look for focus, by name: focusd's own methods, and the peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from focusd.config import RefocusSettings
+from focusd.focus.search import METHODS
+from focusd.records import RefocusResult
+from tests.benchmarks import drive
+from tests.benchmarks.peers import PEERS, Search
+from tests.benchmarks.world import OutOfScansError, Scope
+
+OWN = "focusd"
+PUBLISHED = "published wide 6"
+"""The peer that the goals are set against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a strategy ended; peers say nothing and do not know what their computing costs."""
+
+    result: RefocusResult | None = None
+    cpu_s: float | None = None
+
+
+Strategy = Callable[[Scope], Ending]
+
+
+def own_name(method: str) -> str:
+    """Name of one of focusd's methods as a strategy."""
+    return f"{OWN} {method}"
+
+
+def own_default() -> str:
+    """The strategy that focusd uses unless told otherwise."""
+    return own_name(RefocusSettings.model_fields["method"].default)
+
+
+def strategies() -> Mapping[str, Strategy]:
+    """All strategies, focusd's first."""
+    own = {own_name(method): _own(method) for method in METHODS}
+    return own | {name: _peer(search) for name, search in PEERS.items()}
+
+
+def chosen(names: Sequence[str] | None) -> list[str]:
+    """The names asked for, or all; ``focusd`` and ``published`` stand for all that begin so.
+
+    Raises:
+        ValueError: a name is not known.
+    """
+    known = list(strategies())
+    if names is None:
+        return known
+    unknown = [name for name in names if not any(_matches(name, full) for full in known)]
+    if unknown:
+        raise ValueError(f"unknown strategy {', '.join(unknown)}; known are {', '.join(known)}")
+    return [full for full in known if any(_matches(name, full) for name in names)]
+
+
+def _matches(name: str, full: str) -> bool:
+    return full == name or full.startswith(name + " ")
+
+
+def _own(method: str) -> Strategy:
+    def strategy(scope: Scope) -> Ending:
+        driven = drive.refocus(scope, drive.settings_for(method, scope))
+        return Ending(driven.result, driven.cpu_s)
+
+    return strategy
+
+
+def _peer(search: Search) -> Strategy:
+    def strategy(scope: Scope) -> Ending:
+        try:
+            search(scope)
+        except OutOfScansError:
+            # It ends where it stands; the count of scans tells the story.
+            return Ending()
+        return Ending()
+
+    return strategy
