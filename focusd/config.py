@@ -108,6 +108,11 @@ class ScanSettings(_Section):
     """Depth of the image."""
     region: RegionSettings | None = None
     """Restricts the beam to a part of the field of view."""
+    focus_region: Literal["auto", "frame"] | RegionSettings = "auto"
+    """What a refocus scans. ``auto``: the middle of the frame, half as wide and high but 256 to 1024 px, so
+    that a refocus costs less dose than one frame; ``frame``: all of it; or a region of your own."""
+    focus_dwell_time_us: Annotated[float, Field(ge=0.01, le=100_000)] | None = None
+    """Dwell time of a refocus's scans; that of the frames when not given."""
     trigger: Literal["interval", "request"] = "interval"
     """``interval``: a frame every ``interval_s``; ``request``: only when asked by ``POST /v1/scans``."""
     interval_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
@@ -117,13 +122,29 @@ class ScanSettings(_Section):
 
     @model_validator(mode="after")
     def _region_inside(self) -> ScanSettings:
-        region = self.region
-        if region and (region.x + region.width > self.width or region.y + region.height > self.height):
-            raise ValueError(
-                f"region must lie inside width x height = {self.width} x {self.height}, got "
-                f"x {region.x}..{region.x + region.width}, y {region.y}..{region.y + region.height}"
+        region, focus = self.region, self.focus_region
+        _check_inside("region", region, (0, 0, self.width, self.height))
+        if isinstance(focus, RegionSettings):
+            x, y, width, height = (
+                (region.x, region.y, region.width, region.height)
+                if region
+                else (0, 0, self.width, self.height)
             )
+            _check_inside("focus_region", focus, (x, y, width, height))
         return self
+
+
+def _check_inside(name: str, region: RegionSettings | None, frame: tuple[int, int, int, int]) -> None:
+    """Raise ``ValueError`` unless ``region`` lies inside the frame (x, y, width, height)."""
+    if region is None:
+        return
+    x, y, width, height = frame
+    right, bottom = region.x + region.width, region.y + region.height
+    if region.x < x or region.y < y or right > x + width or bottom > y + height:
+        raise ValueError(
+            f"{name} must lie inside x {x}..{x + width}, y {y}..{y + height}, "
+            f"got x {region.x}..{right}, y {region.y}..{bottom}"
+        )
 
 
 class BaselineSettings(_Section):

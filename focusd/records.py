@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from focusd.frame import ImagingConditions, StagePosition
+from focusd.frame import ImagingConditions, ScanRegion, StagePosition
 
 
 class Verdict(StrEnum):
@@ -98,6 +98,12 @@ class RefocusScan:
     laplacian_variance: float
     signal_to_noise: float
     beam_time_s: float
+    """Seconds of beam it cost; 0 for the frame that raised the alarm, which had been taken anyway."""
+    dwell_time_us: float | None = None
+    region: ScanRegion | None = None
+    """Part of the raster that was scanned; ``None`` for all of it."""
+    energies: Mapping[str, float] = field(default_factory=dict)
+    """Noise-corrected energy by scale in pixels, e.g. ``{"2": 10.5}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +126,21 @@ class RefocusRecord:
     duration_s: float | None = None
     gain: float | None = None
     """Sharpness of the verification scan over that of the start."""
+    z_score: float | None = None
+    """By how many standard errors the end was the sharper."""
+    frame_beam_time_s: float | None = None
+    """Beam time of one frame of the specimen, for comparison."""
     scans: tuple[RefocusScan, ...] = ()
 
     @property
     def beam_time_s(self) -> float:
         """Seconds the beam spent on this refocus's scans."""
         return sum(scan.beam_time_s for scan in self.scans)
+
+    @property
+    def dose_frames(self) -> float | None:
+        """What it cost the specimen, in frames."""
+        return self.beam_time_s / self.frame_beam_time_s if self.frame_beam_time_s else None
 
 
 @dataclass(frozen=True, slots=True)

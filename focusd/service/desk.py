@@ -10,6 +10,7 @@ import structlog
 
 from focusd.config import Config
 from focusd.errors import BusyError, NotFoundError
+from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.board import StatusBoard
@@ -96,6 +97,7 @@ class RefocusDesk:
                 start_working_distance_mm=None,
                 max_scans=self._config.refocus.max_scans,
                 frame_id=frame_id,
+                frame_beam_time_s=self._source.request.beam_time_s,
             )
             await self._store.refocuses.insert(record)
         except BaseException:
@@ -105,8 +107,12 @@ class RefocusDesk:
         self._board.update(current_refocus=record)
         return record
 
-    async def run(self, microscope: Microscope) -> RefocusRecord:
+    async def run(self, microscope: Microscope, first: Frame | None = None) -> RefocusRecord:
         """Carry out the admitted refocus and give its finished record.
+
+        Args:
+            microscope: The connected microscope.
+            first: The frame that raised the alarm, just taken where the lens stands.
 
         Raises:
             LinkError, StoreError: after the record has been finished.
@@ -119,7 +125,7 @@ class RefocusDesk:
             self._store.journal,
             self._config.refocus,
             active.record,
-            take=lambda: self._source.take(microscope),
+            source=self._source,
             measure=self._monitor.measure,
             on_progress=self._progressed,
             tolerance_mm=self._config.microscope.working_distance_tolerance_um / 1000,
@@ -130,8 +136,8 @@ class RefocusDesk:
         _log.info("refocus_started", refocus_id=active.record.refocus_id, trigger=active.record.trigger.value)
         try:
             with structlog.contextvars.bound_contextvars(refocus_id=active.record.refocus_id):
-                refocused = await active.run.run()
-            await self._teach(refocused)
+                refocused = await active.run.run(first)
+            await self._teach(microscope, refocused)
         finally:
             await self._conclude(active)
         return active.record
@@ -194,14 +200,19 @@ class RefocusDesk:
             self._active.record = record
             self._board.update(current_refocus=record)
 
-    async def _teach(self, refocused: Refocused) -> None:
-        result = refocused.record.result
-        if result is None or not result.is_success:
+    async def _teach(self, microscope: Microscope, refocused: Refocused) -> None:
+        """After a success: forget the suspicion, and make a baseline where there is none."""
+        record, verified, conditions = refocused.record, refocused.verified, refocused.conditions
+        if record.result is None or not record.result.is_success:
             return
-        if refocused.verified is not None and refocused.conditions is not None:
-            await self._monitor.focus_found(
-                refocused.conditions, refocused.verified, refocused.record.final_working_distance_mm
-            )
+        self._monitor.forget_suspicion()
+        if not self._monitor.wants_reference or verified is None or conditions is None:
+            return
+        if self._source.focus_request.beam_time_s != self._source.request.beam_time_s:
+            # The refocus has looked at a part of the frame only; the reference is a whole one.
+            frame = await self._source.take(microscope)
+            verified, conditions = await self._monitor.measure(frame), frame.conditions
+        await self._monitor.adopt(conditions, verified, record.final_working_distance_mm)
 
     async def _conclude(self, active: _Active) -> None:
         record = active.record
@@ -214,6 +225,7 @@ class RefocusDesk:
             gain=record.gain,
             start_working_distance_mm=record.start_working_distance_mm,
             final_working_distance_mm=record.final_working_distance_mm,
+            dose_frames=record.dose_frames,
             beam_time_s=record.beam_time_s,
             duration_s=record.duration_s,
         )

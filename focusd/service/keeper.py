@@ -13,6 +13,7 @@ import structlog
 
 from focusd.config import Config
 from focusd.errors import ScanIncompleteError, ScanRefusedError, StoreError
+from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.records import FrameVerdict, RefocusRecord, RefocusTrigger, Verdict
 from focusd.service.attempts import Attempts
@@ -109,7 +110,7 @@ class Keeper:
         verdict = await self._monitor.judge(frame)
         self._note_store_works()
         self._publish(verdict)
-        return ScanAnswer(verdict, await self._act_on(verdict, microscope))
+        return ScanAnswer(verdict, await self._act_on(verdict, frame, microscope))
 
     async def run_admitted(self, microscope: Microscope) -> RefocusRecord:
         """Carry out the refocus an operator asked for."""
@@ -185,7 +186,9 @@ class Keeper:
             ),
         )
 
-    async def _act_on(self, verdict: FrameVerdict, microscope: Microscope) -> RefocusRecord | None:
+    async def _act_on(
+        self, verdict: FrameVerdict, frame: Frame, microscope: Microscope
+    ) -> RefocusRecord | None:
         """Refocus if the verdict calls for it and nothing forbids it."""
         trigger = self._trigger(verdict)
         if trigger is None:
@@ -202,7 +205,7 @@ class Keeper:
         if self._blocked or self._attempts.exhausted or self._desk.is_busy:
             return None
         await self._desk.admit(trigger, verdict.frame_id)
-        return await self._refocus(microscope)
+        return await self._refocus(microscope, frame)
 
     def _trigger(self, verdict: FrameVerdict) -> RefocusTrigger | None:
         if verdict.verdict is Verdict.OUT_OF_FOCUS:
@@ -211,8 +214,8 @@ class Keeper:
             return RefocusTrigger.FIRST_FRAME
         return None
 
-    async def _refocus(self, microscope: Microscope) -> RefocusRecord:
-        record = await self._desk.run(microscope)
+    async def _refocus(self, microscope: Microscope, first: Frame | None = None) -> RefocusRecord:
+        record = await self._desk.run(microscope, first)
         if record.result is not None and record.result.is_success:
             self._attempts.reset()
             self._board.set_degraded(None)

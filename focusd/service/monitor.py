@@ -86,13 +86,17 @@ class Monitor:
         )
         return verdict
 
-    async def focus_found(
+    @property
+    def wants_reference(self) -> bool:
+        """Whether a picture known to be in focus would become a baseline."""
+        return self._settings.policy == "autofocus" and self.baseline is None
+
+    async def adopt(
         self, conditions: ImagingConditions, verified: Measurement, working_distance_mm: float | None
     ) -> None:
-        """Start afresh after a refocus; its verified picture becomes the baseline where there is none."""
+        """Make a picture known to be in focus the baseline of its condition, unless there is one."""
         watch = await self._watch(conditions)
-        watch.detector.reset()
-        if watch.baseline is None and self._settings.policy == "autofocus":
+        if watch.baseline is None and verified.quality.judgeable:
             await self._keep(watch, verified, source="refocus", working_distance_mm=working_distance_mm)
 
     def forget_suspicion(self) -> None:

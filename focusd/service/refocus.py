@@ -26,12 +26,15 @@ from focusd.errors import (
     WorkingDistanceNotSetError,
 )
 from focusd.focus.acceptance import decide
+from focusd.focus.compare import SCALES_PX
 from focusd.focus.measure import Measurement
 from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
+from focusd.focus.spectrum import log_energy
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusScan, RestorePoint, ScanRole
 from focusd.service.lens import Lens, MovedByOtherError
+from focusd.sources.scan import ScanSource
 from focusd.store.journal import Journal
 
 _log = structlog.get_logger(__name__)
@@ -70,7 +73,7 @@ class Refocus:
         journal: Where the restore point is written before the first move.
         settings: Method, budget and bounds.
         record: The run as it was asked for.
-        take: Takes one frame with the conditions the daemon judges with.
+        source: Takes the scans.
         measure: Scores an image off the event loop.
         on_progress: Called with the record after each scan.
         tolerance_mm: How far a readback may be from the setpoint.
@@ -83,7 +86,7 @@ class Refocus:
         settings: RefocusSettings,
         record: RefocusRecord,
         *,
-        take: Callable[[], Awaitable[Frame]],
+        source: ScanSource,
         measure: Callable[[Frame], Awaitable[Measurement]],
         on_progress: Callable[[RefocusRecord], None],
         tolerance_mm: float,
@@ -92,7 +95,8 @@ class Refocus:
         self._microscope = microscope
         self._journal = journal
         self._settings = settings
-        self._take = take
+        self._source = source
+        self._first: Frame | None = None
         self._measure = measure
         self._on_progress = on_progress
         self._tolerance_mm = tolerance_mm
@@ -113,14 +117,18 @@ class Refocus:
         if self._attempting:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
-    async def run(self) -> Refocused:
+    async def run(self, first: Frame | None = None) -> Refocused:
         """Carry it out; a failure that leaves the link usable ends as a result, not as an exception.
+
+        Args:
+            first: A frame just taken where the lens stands; it serves as the scan at the start.
 
         Raises:
             LinkError: the link was lost; the restore point stays open and is settled at the next connect.
             StoreError: nothing can be written down; the lens is not moved any more.
         """
         started = time.monotonic()
+        self._first = self._source.as_focus_frame(first) if first else None
         try:
             result, reason = await self._attempt()
             result, reason = await self._settle(result, reason)
@@ -167,7 +175,7 @@ class Refocus:
         low_mm, high_mm = self._microscope.limits_mm
         if not low_mm <= start_mm <= high_mm:
             raise WorkingDistanceLimitError(start_mm, low_mm, high_mm)
-        start = await self._scan(ScanRole.START, start_mm)
+        start = await self._start(start_mm)
         if not start.quality.judgeable:
             return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
@@ -190,7 +198,7 @@ class Refocus:
             return RefocusResult.CONFIRMED_IN_FOCUS, "the sharpest picture is the one at the start"
         end = await self._scan(ScanRole.VERIFICATION, await lens.move(best_mm))
         acceptance = decide(start, end, metric=self._settings.metric)
-        self._update(gain=acceptance.gain)
+        self._update(gain=acceptance.gain, z_score=acceptance.z_score)
         if acceptance.accepted:
             self._verified = end
             return RefocusResult.REFOCUSED, acceptance.reason
@@ -226,12 +234,27 @@ class Refocus:
         )
         return self._lens
 
+    async def _start(self, start_mm: float) -> Measurement:
+        """Measure the picture at the start: the frame at hand if it was taken right here, else a scan."""
+        first = self._first
+        if first is None or first.working_distance_mm is None:
+            return await self._scan(ScanRole.START, start_mm)
+        if abs(first.working_distance_mm - start_mm) > self._tolerance_mm:
+            return await self._scan(ScanRole.START, start_mm)
+        return await self._note(ScanRole.START, start_mm, first, is_new=False)
+
     async def _scan(self, role: ScanRole, working_distance_mm: float) -> Measurement:
-        frame = await self._take()
+        frame = await self._source.take_for_focus(self._microscope)
+        return await self._note(role, working_distance_mm, frame, is_new=True)
+
+    async def _note(
+        self, role: ScanRole, working_distance_mm: float, frame: Frame, *, is_new: bool
+    ) -> Measurement:
+        """Measure a scan and write it into the record."""
         measurement = await self._measure(frame)
         self._conditions = frame.conditions
         score = measurement.scores[self._settings.metric]
-        dwell_time_us = frame.conditions.dwell_time_us or 0.0
+        dwell_time_us = frame.conditions.dwell_time_us or self._source.focus_request.dwell_time_us
         scan = RefocusScan(
             index=len(self.record.scans),
             role=role,
@@ -240,7 +263,10 @@ class Refocus:
             sharpness_standard_error=score.standard_error,
             laplacian_variance=measurement.laplacian_variance,
             signal_to_noise=measurement.quality.signal_to_noise,
-            beam_time_s=frame.pixels.size * dwell_time_us * 1e-6,
+            beam_time_s=frame.pixels.size * dwell_time_us * 1e-6 if is_new else 0.0,
+            dwell_time_us=dwell_time_us,
+            region=self._source.focus_request.region,
+            energies={f"{px:g}": log_energy(measurement.spectrum, px).value for px in SCALES_PX},
         )
         self._update(scans=(*self.record.scans, scan), condition=frame.conditions.key)
         _log.info(

@@ -63,7 +63,7 @@ def test_the_example_file_shows_every_default(tmp_path: Path) -> None:
         (SMALLEST + "[scan]\ninterval_s = nan", "scan.interval_s"),
         (
             SMALLEST + "[scan]\nregion = {x = 900, y = 0, width = 512, height = 512}",
-            "scan: region must lie inside width x height = 1024 x 1024",
+            "scan: region must lie inside x 0..1024, y 0..1024, got x 900..1412",
         ),
         (
             SMALLEST + "[drift]\nframes_below = 4",

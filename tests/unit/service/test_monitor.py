@@ -115,12 +115,13 @@ async def test_a_verified_refocus_teaches_once(store: Store) -> None:
     """Under policy autofocus the first verified picture becomes the baseline; a later one does not."""
     monitor, microscope = make_monitor(store, policy="autofocus"), FakeMicroscope()
     frame = await microscope.scan(REQUEST)
-    await monitor.focus_found(frame.conditions, await monitor.measure(frame), 9.0)
+    assert monitor.wants_reference
+    await monitor.adopt(frame.conditions, await monitor.measure(frame), 9.0)
     first = monitor.baseline
     microscope.working_distance_mm = 9.006
     blurred = await microscope.scan(REQUEST)
 
-    await monitor.focus_found(blurred.conditions, await monitor.measure(blurred), 9.006)
+    await monitor.adopt(blurred.conditions, await monitor.measure(blurred), 9.006)
 
     assert first is not None
     assert first.source == "refocus"

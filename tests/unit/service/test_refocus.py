@@ -11,11 +11,12 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from focusd.config import BaselineSettings, DriftSettings, RefocusSettings
+from focusd.config import BaselineSettings, DriftSettings, RefocusSettings, ScanSettings
 from focusd.errors import LinkError, ScanRefusedError, StoreError
 from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger, ScanRole
 from focusd.service.monitor import Monitor
 from focusd.service.refocus import Refocus
+from focusd.sources.scan import ScanSource
 from focusd.store.database import Store, open_store
 from tests.fake_microscope import DEPTH_OF_FIELD_UM, REQUEST, FakeMicroscope
 
@@ -49,7 +50,7 @@ def make_refocus(
             start_working_distance_mm=None,
             max_scans=config.max_scans,
         ),
-        take=lambda: microscope.scan(REQUEST),
+        source=ScanSource(ScanSettings(width=REQUEST.width, height=REQUEST.height)),
         measure=monitor.measure,
         on_progress=(progress if progress is not None else []).append,
         tolerance_mm=TOLERANCE_MM,
@@ -361,3 +362,29 @@ async def test_each_scan_is_an_event(store: Store) -> None:
 
     scans = [event for event in events if event["event"] == "refocus_scanned"]
     assert [event["scan"] for event in scans] == list(range(1, len(refocused.record.scans) + 1))
+
+
+async def test_the_frame_that_raised_the_alarm_is_the_first_scan(store: Store) -> None:
+    """A frame just taken where the lens stands is not taken again, and costs no beam time."""
+    microscope = FakeMicroscope(best_focus_mm=9.0, working_distance_mm=9.012)
+    alarm = await microscope.scan(REQUEST)
+    before = microscope.scans
+
+    refocused = await make_refocus(microscope, store).run(alarm)
+
+    assert refocused.record.result is RefocusResult.REFOCUSED
+    assert microscope.scans - before == len(refocused.record.scans) - 1
+    assert refocused.record.scans[0].beam_time_s == 0.0
+    assert refocused.record.scans[1].beam_time_s > 0.0
+
+
+async def test_a_frame_taken_elsewhere_is_taken_again(store: Store) -> None:
+    """When the lens has been moved since the frame, a scan at the start is taken."""
+    microscope = FakeMicroscope(best_focus_mm=9.0, working_distance_mm=9.02)
+    alarm = await microscope.scan(REQUEST)
+    microscope.working_distance_mm = 9.012
+
+    refocused = await make_refocus(microscope, store).run(alarm)
+
+    assert refocused.record.start_working_distance_mm == 9.012
+    assert refocused.record.scans[0].beam_time_s > 0.0
