@@ -22,9 +22,13 @@ from focusd.focus.spectrum import log_energy as energy_at
 from focusd.frame import Pixels
 
 SEARCH_SIGMA_PX = 2.0
-FINE_SIGMA_PX = 1.0
-COARSE_SIGMA_PX = 2.0
+FINE_SIGMA_PX = 1.4
+COARSE_SIGMA_PX = 2.8
+"""Over a specimen whose texture wanders, at 20 electrons a pixel, a pair at 1 and 2 px raised a hundred times
+more false alarms and found a step of 2 depths of field no sooner."""
 COLOURED_NOISE_SHARE = 0.1
+"""A detector's noise is not quite white: in real frames (800 ns a pixel) its power at low frequencies was a
+tenth above that in the corners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +49,14 @@ def log_energy(_pixels: Pixels, spectrum: RadialSpectrum) -> Score:
 def band_ratio(_pixels: Pixels, spectrum: RadialSpectrum) -> Score:
     """Energy of fine detail over that of coarser detail: contrast and brightness cancel.
 
-    With E the noise-corrected energy at 1 and 2 px and e what noise may have left in the fine one, the score
-    is ``max(E1, 0.1 e) / hypot(E2, e)``. While there is signal this is ``E1 / E2``. When blur has buried both
-    bands, e in the denominator keeps noise over noise from looking like detail: the score falls to zero.
-    e is the standard error, and a share of the noise's own energy because a detector's noise is not quite
-    white: in real frames (800 ns a pixel) its power at low frequencies was a tenth above that in the corners.
+    With F and C the noise-corrected energies at 1.4 and 2.8 px, the score is ``max(F, 0.1 e) / hypot(C, e)``.
+    While there is signal this is ``F / C``. e is half of what noise may have left in F, its standard error and
+    the share of coloured noise together: when blur has buried both bands, e in the denominator keeps noise
+    over noise from looking like detail, and in the numerator it keeps the score positive.
     """
     fine, coarse = energy_at(spectrum, FINE_SIGMA_PX), energy_at(spectrum, COARSE_SIGMA_PX)
     noise = float(energy_weights(spectrum, FINE_SIGMA_PX).sum()) * spectrum.corner_power
-    left = math.hypot(fine.standard_error, COLOURED_NOISE_SHARE * noise)
+    left = 0.5 * math.hypot(fine.standard_error, COLOURED_NOISE_SHARE * noise)
     denominator = math.hypot(coarse.value, left)
     if denominator == 0.0:
         return Score(0.0, 0.0)
@@ -153,7 +156,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             ),
             Metric(
                 "band_ratio",
-                "energy of fine detail (1 px) over coarser detail (2 px), noise removed",
+                "energy of fine detail (1.4 px) over coarser detail (2.8 px), noise removed",
                 "drift: frames of different fields under one imaging condition",
                 band_ratio,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -44,6 +45,11 @@ class Quality:
     signal_to_noise: float
     """Coarse detail in standard errors, at the clearer of two scales."""
 
+    @property
+    def is_searchable(self) -> bool:
+        """Whether a search for focus may start from this frame: far out of focus nothing shows in it."""
+        return self.judgeable or self.reason == "no_signal"
+
 
 def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
     """Tell whether a frame can be judged, and if not why.
@@ -52,7 +58,10 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
         pixels: Grey levels, uint8 or uint16, contiguous.
         spectrum: Of the same frame.
     """
-    mean, deviation = (float(array[0, 0]) for array in cv2.meanStdDev(pixels))
+    mean = float(cv2.sumElems(pixels)[0]) / pixels.size
+    # Both sums are whole numbers below 2**63, so the difference of large numbers loses nothing that shows.
+    variance = float(cv2.norm(pixels, cv2.NORM_L2SQR)) / pixels.size - mean**2
+    deviation = math.sqrt(max(variance, 0.0))
     lowest, highest, _, _ = cv2.minMaxLoc(pixels)
     ceiling = next(level for level in _CONVERTER_CEILINGS if highest <= level)
     saturated = _share_at(pixels, ceiling) if highest == ceiling else 0.0
