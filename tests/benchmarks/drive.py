@@ -1,8 +1,9 @@
 """Drive one of focusd's searches as the service does, without the service: no event loop, link or journal.
 
-Mirrors ``focusd/service/refocus.py`` step by step: a scan at the start and whether it can be judged, the
-search by ask and tell, every place approached from below, a fresh scan at the answer that decides, and the
-lens put back where it stood unless that scan says better. A test holds the two to the same course.
+Mirrors ``focusd/service/refocus.py`` step by step: a look at the start and whether it can be judged, the
+search by ask and tell in the region that a refocus scans, every place approached from below, a fresh scan at
+the answer that decides, and the lens put back where it stood unless that scan says better. A test holds the
+two to the same course.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from focusd.config import DriftSettings, RefocusSettings
+from focusd.config import DriftSettings, RefocusSettings, ScanSettings
 from focusd.focus.acceptance import decide
 from focusd.focus.measure import Measurement, measure
 from focusd.focus.search import METHODS, Search, SearchOutcome, SearchResult, make_search
+from focusd.frame import Pixels, ScanRegion
 from focusd.records import RefocusResult
 from focusd.service.refocus import APPROACH_DEPTHS, CONFIRMED_WITHIN_DEPTHS
+from focusd.sources.scan import ScanSource
 from tests.benchmarks.world import Scope
 
 MAX_CHANGE_DEPTHS = 100.0
@@ -56,18 +59,38 @@ def settings_for(method: str, scope: Scope) -> RefocusSettings:
     )
 
 
-def refocus(scope: Scope, settings: RefocusSettings) -> Driven:
-    """Refocus the microscope from where it stands."""
-    run = _Run(scope, settings)
+def focus_region(scope: Scope) -> ScanRegion | None:
+    """The part of the frame that the service scans in a refocus unless told otherwise."""
+    frame = scope.request
+    settings = ScanSettings(width=frame.width, height=frame.height, dwell_time_us=frame.dwell_time_us)
+    return ScanSource(settings).focus_request.region
+
+
+def refocus(
+    scope: Scope, settings: RefocusSettings, *, first: Pixels | None = None, whole_frames: bool = False
+) -> Driven:
+    """Refocus the microscope from where it stands.
+
+    Args:
+        scope: The microscope.
+        settings: As the service has them.
+        first: The whole frame that raised the alarm, just taken here: it serves as the scan at the start.
+        whole_frames: Whether to scan whole frames, ``scan.focus_region = "frame"``.
+    """
+    run = _Run(scope, settings, first, None if whole_frames else focus_region(scope))
     run.carry_out()
     return run.driven
 
 
 class _Run:
-    def __init__(self, scope: Scope, settings: RefocusSettings) -> None:
+    def __init__(
+        self, scope: Scope, settings: RefocusSettings, first: Pixels | None, region: ScanRegion | None
+    ) -> None:
         self.driven = Driven()
         self._scope = scope
         self._settings = settings
+        self._first = first
+        self._region = region
         self._depth_mm = settings.depth_of_field_um / 1000.0
         self._start_mm = scope.working_distance_mm
 
@@ -78,7 +101,7 @@ class _Run:
             self._put_back()
 
     def _search_and_prove(self) -> tuple[RefocusResult, str]:
-        start = self._scan()
+        start = self._scan() if self._first is None else self._measure(self._cut(self._first))
         if not start.quality.judgeable:
             return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
         search = self._make_search()
@@ -147,9 +170,18 @@ class _Run:
 
     def _scan(self) -> Measurement:
         self.driven.places_mm.append(self._scope.working_distance_mm)
-        pixels = self._scope.scan()
+        return self._measure(self._scope.scan(self._region))
+
+    def _measure(self, pixels: Pixels) -> Measurement:
         with self._timed():
             return measure(pixels, (DRIFT_METRIC, self._settings.metric))
+
+    def _cut(self, frame: Pixels) -> Pixels:
+        """What a refocus would have scanned of a frame."""
+        region = self._region
+        if region is None:
+            return frame
+        return frame[region.y : region.y + region.height, region.x : region.x + region.width]
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

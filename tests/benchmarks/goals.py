@@ -49,7 +49,7 @@ ROUGH_WORSE = Goal("rough, small and medium: worse %", 1.0, at_most=True, strict
 BLANK_SAFE = Goal("nearly blank: refused or right %", 90.0, at_most=False, strictly=True)
 BLANK_WORSE = Goal("nearly blank: worse %", 0.0, at_most=True)
 SMALL_DOSE = Goal("small: dose, full frames", 1.0, at_most=True, strictly=True)
-CPU_MS = Goal("processor time of a focus scan, ms", 30.0, at_most=True)
+CPU_MS = Goal("processor time of a scan of 512 x 512, ms", 30.0, at_most=True)
 
 DETECT_ALARMS = Goal("raw alarms per 10,000 tiles", 50.0, at_most=True, strictly=True)
 DETECT_DELAY = Goal("step of 2 D: median delay, tiles", 4.0, at_most=True)

@@ -86,8 +86,8 @@ class Published(Keeper):
 class Own(Keeper):
     """focusd's way, as its service and the demo's acquisition go about it together.
 
-    The first frame is focused and its verified scores are the baseline; a suspect tile is taken again at
-    once; focus lost leads to a refocus, and the tiles since the first below the baseline are taken again.
+    The first frame is focused and taken once more as the baseline; a suspect tile is taken again at once;
+    focus lost leads to a refocus, and the tiles since the first below the baseline are taken again.
 
     Args:
         clock: Seconds.
@@ -110,29 +110,33 @@ class Own(Keeper):
         if not measurement.quality.judgeable:
             return set()
         if self._baseline is None:
-            return self._refocused(scope, since=frame)
+            return self._refocused(scope, pixels, since=frame)
         metric = self._drift.metric
         decision = self._detector.fold(frame, measurement.scores[metric], self._baseline[metric].value)
         if decision.verdict is DriftState.SUSPECT:
             return {tile}
         if decision.verdict is DriftState.OUT_OF_FOCUS:
             first = decision.first_below
-            return self._refocused(scope, since=frame if first is None else first)
+            return self._refocused(scope, pixels, since=frame if first is None else first)
         return set()
 
-    def _refocused(self, scope: Scope, *, since: int) -> set[int]:
+    def _refocused(self, scope: Scope, pixels: Pixels, *, since: int) -> set[int]:
         """Refocus unless focusd has given up for now; give the tiles lost since a frame."""
         if self._attempts.exhausted:
             return set()
         self.searched_from_depths.append(scope.defocus_depths)
-        driven = drive.refocus(scope, drive.settings_for(RefocusSettings().method, scope))
+        driven = drive.refocus(scope, drive.settings_for(RefocusSettings().method, scope), first=pixels)
         if driven.verified is None:
             self._attempts.failed()
             return set()
         self._attempts.reset()
         self._detector.reset()
         if self._baseline is None:
-            self._baseline = driven.verified.scores
+            reference = driven.verified
+            if drive.focus_region(scope) is not None:
+                # The refocus has looked at a part of the frame only; the reference is a whole one.
+                reference = measure(scope.scan(), (self._drift.metric,))
+            self._baseline = reference.scores if reference.quality.judgeable else None
         return set(self._tile_of_frame[since:])
 
 

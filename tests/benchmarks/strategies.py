@@ -28,19 +28,23 @@ class Ending:
 Strategy = Callable[[Scope], Ending]
 
 
-def own_name(method: str) -> str:
+def own_name(method: str, *, whole_frames: bool = False) -> str:
     """Name of one of focusd's methods as a strategy."""
-    return f"{OWN} {method}"
+    return f"{OWN} {method}" + (", whole frames" if whole_frames else "")
 
 
-def own_default() -> str:
+def own_default(*, whole_frames: bool = False) -> str:
     """The strategy that focusd uses unless told otherwise."""
-    return own_name(RefocusSettings.model_fields["method"].default)
+    return own_name(RefocusSettings().method, whole_frames=whole_frames)
 
 
 def strategies() -> Mapping[str, Strategy]:
-    """All strategies, focusd's first."""
-    own = {own_name(method): _own(method) for method in METHODS}
+    """All strategies, focusd's first: each method as it is set by default, and with whole frames."""
+    own = {
+        own_name(method, whole_frames=whole): _own(method, whole_frames=whole)
+        for method in METHODS
+        for whole in (False, True)
+    }
     return own | {name: _peer(search) for name, search in PEERS.items()}
 
 
@@ -63,9 +67,9 @@ def _matches(name: str, full: str) -> bool:
     return full == name or full.startswith(name + " ")
 
 
-def _own(method: str) -> Strategy:
+def _own(method: str, *, whole_frames: bool) -> Strategy:
     def strategy(scope: Scope) -> Ending:
-        driven = drive.refocus(scope, drive.settings_for(method, scope))
+        driven = drive.refocus(scope, drive.settings_for(method, scope), whole_frames=whole_frames)
         return Ending(driven.result, driven.cpu_s)
 
     return strategy
