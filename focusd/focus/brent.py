@@ -130,20 +130,25 @@ class BrentSearch:
         """Work in the bracket round the sharpest scan, or walk on until there is one."""
         best = self._sharpest()
         left, right = self._worse(best, below=True), self._worse(best, below=False)
-        if left is None and right is None:
-            return self._look_around(best)
-        if left is None:
-            return self._walk(best, below=True, other=right)
-        if right is None:
-            return self._walk(best, below=False, other=left)
-        return self._narrow(left, best, right)
+        if left is not None and right is not None:
+            return self._narrow(left, best, right)
+        if right is not None:
+            return self._walk(best, right, below=True)
+        if left is not None:
+            return self._walk(best, left, below=False)
+        return self._look_around(best)
 
-    def _first_step(self) -> float:
+    def _first_step(self) -> float | SearchOutcome:
         """One step to the side with more room."""
         here_mm = self._scans[0].working_distance_mm
         up = self._high_mm - here_mm >= here_mm - self._low_mm
         step_mm = self._first_step_depths() * self._depth_mm
-        return self._clipped(here_mm + (step_mm if up else -step_mm))
+        place_mm = self._clipped(here_mm + (step_mm if up else -step_mm))
+        if self._scanned_near(place_mm, SAME_PLACE_DEPTHS) is None:
+            return place_mm
+        return SearchOutcome(
+            here_mm, SearchResult.EDGE_OF_RANGE, "the range is narrower than the depth of field"
+        )
 
     def _first_step_depths(self) -> float:
         """The coarser the finest detail that shows, the farther off is focus, and the less a step changes."""
@@ -163,15 +168,15 @@ class BrentSearch:
             "sharpness does not change with the working distance",
         )
 
-    def _walk(self, best: Scan, *, below: bool, other: Scan | None) -> float | SearchOutcome:
+    def _walk(self, best: Scan, worse: Scan, *, below: bool) -> float | SearchOutcome:
         """The sharpest scan has nothing clearly worse on one side: go on there."""
         place_mm = self._outward(below=below)
         if place_mm is not None:
             return place_mm
         end = self._scans[0 if below else -1]
-        if end is best or other is None:
+        if end is best:
             return self._edge(best, below=below)
-        return self._narrow(end, best, other) if below else self._narrow(other, best, end)
+        return self._narrow(end, best, worse) if below else self._narrow(worse, best, end)
 
     def _edge(self, best: Scan, *, below: bool) -> float | SearchOutcome:
         """The sharpest scan is at a bound: look close inside before giving up."""
@@ -192,9 +197,8 @@ class BrentSearch:
         objective = self._comparison.objective([scan.measurement for scan in bracket])
         vertex_mm = _vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in bracket])
         best_mm = best.working_distance_mm
-        if vertex_mm is None:
+        if vertex_mm is None or not left.working_distance_mm < vertex_mm < right.working_distance_mm:
             vertex_mm = best_mm
-        vertex_mm = min(max(vertex_mm, left.working_distance_mm), right.working_distance_mm)
         arms = (best_mm - left.working_distance_mm, right.working_distance_mm - best_mm)
         if max(arms) > LONG_ARM_DEPTHS * self._depth_mm:
             place_mm = self._shortened(best_mm, vertex_mm, arms)

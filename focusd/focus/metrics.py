@@ -50,9 +50,9 @@ def band_ratio(_pixels: Pixels, spectrum: RadialSpectrum) -> Score:
     """Energy of fine detail over that of coarser detail: contrast and brightness cancel.
 
     With F and C the noise-corrected energies at 1.4 and 2.8 px, the score is ``max(F, 0.1 e) / hypot(C, e)``.
-    While there is signal this is ``F / C``. e is half of what noise may have left in F, its standard error and
-    the share of coloured noise together: when blur has buried both bands, e in the denominator keeps noise
-    over noise from looking like detail, and in the numerator it keeps the score positive.
+    While there is signal this is ``F / C``. e is half of what noise may have left in F, its standard error
+    and the share of coloured noise together: when blur has buried both bands, e in the denominator keeps
+    noise over noise from looking like detail, and in the numerator it keeps the score positive.
     """
     fine, coarse = energy_at(spectrum, FINE_SIGMA_PX), energy_at(spectrum, COARSE_SIGMA_PX)
     noise = float(energy_weights(spectrum, FINE_SIGMA_PX).sum()) * spectrum.corner_power

@@ -23,6 +23,7 @@ MIN_SIGNAL_TO_NOISE = 8.0
 px: textures stay above it to 20 depths of field at 20 electrons a pixel, empty resin below it to 200."""
 UNSCANNED_FRACTION = 1.0 / 32.0
 """Share of the rows that must be blank at the bottom: fewer do not move a score."""
+_SAMPLED_ROWS = 33
 _CONVERTER_CEILINGS = (255, 1023, 4095, 16_383, 65_535)
 """Highest grey level of converters of 8, 10, 12, 14 and 16 bits; 16-bit images often hold fewer."""
 
@@ -93,10 +94,10 @@ def _share_at(pixels: Pixels, level: int) -> float:
 
 
 def _is_half_scanned(pixels: Pixels) -> bool:
-    """Whether the scan broke off: the bottom rows hold one value, and hardly any pixel above them does.
+    """Whether the scan broke off: the bottom rows hold one value, right below rows like all the others.
 
-    The second half tells it from an empty part of the field that is clipped to black, which has no such
-    edge. The row right above may be the one in which the scan stopped, so the one before it is looked at.
+    The second half tells it from an empty part of the field that is clipped to black, which the specimen
+    fades into. The row right above may be the one in which the scan stopped, so the one before is looked at.
     """
     rows = pixels.shape[0]
     fill = pixels[-1, -1]
@@ -106,5 +107,7 @@ def _is_half_scanned(pixels: Pixels) -> bool:
     blank = needed
     while blank < rows and (pixels[-blank - 1] == fill).all():
         blank += 1
-    last_full = pixels[max(rows - blank - 2, 0)]
-    return bool(np.count_nonzero(last_full == fill) < last_full.size / 2)
+    scanned = max(rows - blank - 1, 1)
+    sample = pixels[np.linspace(0, scanned - 1, _SAMPLED_ROWS).astype(int)].astype(np.float32)
+    distance = np.abs(sample - float(fill)).mean(axis=1)
+    return bool(distance[-1] > np.median(distance) / 2.0)

@@ -1,0 +1,101 @@
+"""Focus is lost when enough of the last frames are below the baseline by more than noise."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focusd.focus.drift import DriftState, RatioDetector
+from focusd.focus.spectrum import Score
+
+OK, LOW = Score(0.9, 0.01), Score(0.5, 0.01)
+
+
+def verdicts(detector: RatioDetector, scores: str) -> str:
+    """Fold ``+`` (good) and ``-`` (low) frames; give i, s or o for each verdict."""
+    frames = [detector.fold(i, OK if sign == "+" else LOW, 1.0) for i, sign in enumerate(scores)]
+    return "".join(decision.verdict.value[0] for decision in frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ("+++++", "iiiii"),
+        ("+-+++-+++", "isiiisiii"),
+        ("--", "so"),
+        ("-+-", "sio"),
+        ("-++-", "siis"),
+        ("---+--", "sooioo"),
+    ],
+)
+def test_two_of_three(frames: str, expected: str) -> None:
+    """Two frames below among three raise the alarm; a good frame never does."""
+    assert verdicts(RatioDetector(0.7, 2, 3), frames) == expected
+
+
+def test_the_run_is_known_from_its_first_frame() -> None:
+    """What must be acquired again begins at the first frame below, through gaps and past the window."""
+    detector = RatioDetector(0.7, 2, 3)
+
+    decisions = [detector.fold(10 + i, LOW if sign == "-" else OK, 1.0) for i, sign in enumerate("+-+-----")]
+
+    assert [decision.first_below for decision in decisions] == [None, *[11] * 7]
+
+
+def test_a_run_ends_when_the_window_is_clean() -> None:
+    """Three good frames in a row start afresh."""
+    detector = RatioDetector(0.7, 2, 3)
+
+    decisions = [detector.fold(i, LOW if sign == "-" else OK, 1.0) for i, sign in enumerate("-+++-")]
+
+    assert [decision.first_below for decision in decisions] == [0, 0, 0, None, 4]
+
+
+def test_a_score_that_noise_explains_is_not_below() -> None:
+    """Under the threshold by less than its standard error, a frame is not counted."""
+    detector = RatioDetector(0.7, 1, 1)
+
+    assert detector.fold(1, Score(0.65, 0.06), 1.0).verdict is DriftState.IN_FOCUS
+    assert detector.fold(2, Score(0.65, 0.04), 1.0).verdict is DriftState.OUT_OF_FOCUS
+
+
+def test_reset_forgets() -> None:
+    """After a refocus old frames no longer count."""
+    detector = RatioDetector(0.7, 2, 3)
+    detector.fold(1, LOW, 1.0)
+    detector.reset()
+
+    decision = detector.fold(2, LOW, 1.0)
+
+    assert (decision.verdict, decision.first_below) == (DriftState.SUSPECT, 2)
+
+
+def test_the_ratio_is_to_the_baseline() -> None:
+    """The ratio is reported as it is."""
+    assert RatioDetector(0.7, 2, 3).fold(1, Score(3.0, 0.1), 4.0).ratio == 0.75
+
+
+@pytest.mark.parametrize("reference", [0.0, -1.0])
+def test_a_baseline_must_be_positive(reference: float) -> None:
+    """A ratio to nothing means nothing."""
+    with pytest.raises(ValueError, match="must be positive"):
+        RatioDetector(0.7, 2, 3).fold(1, OK, reference)
+
+
+@pytest.mark.parametrize("settings", [(0.0, 1, 1), (1.0, 1, 1), (0.7, 0, 3), (0.7, 4, 3)])
+def test_settings_that_cannot_work_are_refused(settings: tuple[float, int, int]) -> None:
+    """Thresholds and counts that make no sense are refused at once."""
+    with pytest.raises(ValueError, match="must be"):
+        RatioDetector(*settings)
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 4), st.integers(0, 4))
+def test_the_alarm_is_k_of_n(frames: list[bool], needed: int, more: int) -> None:
+    """The alarm is raised exactly when a frame below completes k of the last n."""
+    detector = RatioDetector(0.7, needed, needed + more)
+
+    for i, low in enumerate(frames):
+        lost = low and sum(frames[max(0, i + 1 - needed - more) : i + 1]) >= needed
+        decision = detector.fold(i, LOW if low else OK, 1.0)
+        assert (decision.verdict is DriftState.OUT_OF_FOCUS) == lost
