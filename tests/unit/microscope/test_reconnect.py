@@ -28,7 +28,7 @@ def test_the_whole_pause_is_drawn() -> None:
     """Any share of the bound may be drawn, so that several daemons do not knock in step."""
     fractions = iter([0.0, 0.5, 0.25])
 
-    assert list(islice(backoff(first_s=4, cap_s=10, fraction=lambda: next(fractions)), 3)) == [0.0, 4.0, 2.5]
+    assert list(islice(backoff(first_s=4, cap_s=10, fraction=lambda: next(fractions)), 3)) == [0.0, 3.0, 2.25]
 
 
 def test_the_cap_holds_from_the_first_pause() -> None:
