@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from focusd.focus.spectrum import RadialSpectrum, signal_to_noise
 from focusd.frame import Pixels
@@ -45,6 +46,8 @@ class Quality:
     """Standard deviation of the grey levels over the converter's range."""
     signal_to_noise: float
     """Coarse detail in standard errors, at the clearer of two scales."""
+    deviation_level: float = 0.0
+    """Standard deviation of the grey levels, in grey levels."""
 
     @property
     def is_searchable(self) -> bool:
@@ -52,13 +55,17 @@ class Quality:
         return self.judgeable or self.reason == "no_signal"
 
 
-def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
+def assess(pixels: Pixels, spectrum: RadialSpectrum, keep: NDArray[np.bool_] | None = None) -> Quality:
     """Tell whether a frame can be judged, and if not why.
 
     Args:
         pixels: Grey levels, uint8 or uint16, contiguous.
         spectrum: Of the same frame.
+        keep: Pixels that count; all of them when not given.
     """
+    half_scanned = (keep is None or bool(keep[-1].any())) and _is_half_scanned(pixels)
+    if keep is not None:
+        pixels = pixels[keep][np.newaxis]
     mean = float(cv2.sumElems(pixels)[0]) / pixels.size
     # Both sums are whole numbers below 2**63, so the difference of large numbers loses nothing that shows.
     variance = float(cv2.norm(pixels, cv2.NORM_L2SQR)) / pixels.size - mean**2
@@ -70,7 +77,7 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
     reason: str | None = None
     if highest - lowest < MIN_GREY_LEVELS - 1:
         reason = "blank"
-    elif _is_half_scanned(pixels):
+    elif half_scanned:
         reason = "half_scanned"
     elif saturated > MAX_SATURATED_FRACTION:
         reason = "saturated"
@@ -84,6 +91,7 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum) -> Quality:
         mean_level=mean,
         contrast=deviation / ceiling,
         signal_to_noise=clarity,
+        deviation_level=deviation,
     )
 
 

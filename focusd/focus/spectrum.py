@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -26,6 +28,10 @@ PATCH_PX = 512
 MAX_PATCHES = 4
 _LOWEST_CYCLES = 1.6
 """Lowest frequency used, in cycles per side: below it the window's own main lobe spreads the mean."""
+MIN_INDEPENDENT_PX = 400.0
+"""Pixels under which a spectrum says nothing; the window leaves 1,117 of the smallest frame."""
+_FADE_PX = 8
+"""Width of the rim over which a mask fades out."""
 _FLOOR_TRUST = 0.005
 """Relative error of the floor beyond counting: detectors and converters are not perfectly white."""
 
@@ -102,8 +108,8 @@ class _Plan:
     members: Floats
     """Modes of the full plane in each ring."""
     frequency: Floats
-    independent: float
-    """Share of the modes that the window leaves independent."""
+    energy: tuple[float, float]
+    """Sums of the window's squares and fourth powers."""
 
 
 @lru_cache(maxsize=8)
@@ -127,8 +133,13 @@ def _plan(rows: int, columns: int) -> _Plan:
         weight=weight.ravel(),
         members=members,
         frequency=np.sqrt(squared / np.maximum(members, 1.0)),
-        independent=float((window**2).sum() ** 2 / (window**4).sum() / window.size),
+        energy=_energy(window),
     )
+
+
+def _energy(window: NDArray[Any]) -> tuple[float, float]:
+    squared = np.square(window, dtype=np.float64)
+    return float(squared.sum()), float(np.square(squared).sum())
 
 
 def _per_ring(ring: NDArray[np.intp], values: Floats) -> Floats:
@@ -137,7 +148,11 @@ def _per_ring(ring: NDArray[np.intp], values: Floats) -> Floats:
 
 
 def radial_spectrum(
-    pixels: Pixels, *, patch_px: int = PATCH_PX, max_patches: int = MAX_PATCHES
+    pixels: Pixels,
+    *,
+    keep: NDArray[np.bool_] | None = None,
+    patch_px: int = PATCH_PX,
+    max_patches: int = MAX_PATCHES,
 ) -> RadialSpectrum:
     """Measure the radial power spectrum of a frame under a Hann window.
 
@@ -146,11 +161,13 @@ def radial_spectrum(
 
     Args:
         pixels: Grey levels, uint8 or uint16, each side at least 64 px.
+        keep: Pixels that count; all of them when not given. The window fades out towards the others, and
+            the fewer there are the larger the standard errors.
         patch_px: Longest side of a patch.
         max_patches: Most patches taken.
 
     Raises:
-        ImageError: a side is under 64 px.
+        ImageError: a side is under 64 px, or too few pixels count.
     """
     if pixels.ndim != 2 or min(pixels.shape) < MIN_SIDE_PX:
         raise ImageError(f"each side of an image must be at least {MIN_SIDE_PX} px, got shape {pixels.shape}")
@@ -158,12 +175,23 @@ def radial_spectrum(
     plan = _plan(rows, columns)
     corners = _patch_corners(pixels.shape, patch_px, max_patches)
     power = np.zeros(RINGS + 1)
+    squares = fourths = 0.0
+    weights = None if keep is None else _faded(keep)
     for top, left in corners:
-        power += _patch_power(pixels[top : top + rows, left : left + columns], plan)
-    power /= len(corners)
+        part = slice(top, top + rows), slice(left, left + columns)
+        window = plan.window if weights is None else plan.window * weights[part]
+        energy = plan.energy if weights is None else _energy(window)
+        squares += energy[0]
+        fourths += energy[1]
+        power += _patch_power(pixels[part], window, plan)
+    # What the windows leave independent of the pixels (Welch 1967), as the equivalent number of whole ones.
+    independent = squares**2 / fourths if fourths else 0.0
+    if independent < MIN_INDEPENDENT_PX:
+        raise ImageError(f"too few pixels count: only {independent:.0f} of {pixels.size} after fading")
+    power /= squares
     kept = plan.members[:RINGS] > 0
     # Half: the plane is Hermitian, so a mode and its mirror are one.
-    modes = plan.members[:RINGS] * (plan.independent / 2.0 * len(corners))
+    modes = plan.members[:RINGS] * (independent / (rows * columns) / 2.0)
     return RadialSpectrum(
         frequency=plan.frequency[:RINGS][kept],
         power=power[:RINGS][kept],
@@ -189,15 +217,26 @@ def _spread(side: int, patch: int, count: int) -> list[int]:
     return [round(gap / 2 + i * (patch + gap)) for i in range(count)]
 
 
-def _patch_power(patch: Pixels, plan: _Plan) -> Floats:
+def _faded(keep: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give a mask that rises smoothly from its edge inwards, so that the edge itself has no spectrum."""
+    inner = cv2.erode(keep.astype(np.float32), np.ones((2 * _FADE_PX + 1,) * 2, np.uint8))
+    faded: NDArray[np.float32] = np.asarray(
+        cv2.GaussianBlur(inner, (2 * _FADE_PX + 1,) * 2, _FADE_PX / 2.5), np.float32
+    )
+    return faded
+
+
+def _patch_power(patch: Pixels, window: NDArray[np.float32], plan: _Plan) -> Floats:
+    """Give the mean squared modulus per ring; the sum of the squared window is still to be divided out."""
     values = patch.astype(np.float32)
+    total = float(window.sum())
     # The mean under the window, so that no power of it leaks into the lowest rings.
-    values -= np.float32(float(np.vdot(values, plan.window)) / float(plan.window.sum()))
-    values *= plan.window
+    values -= np.float32(float(np.vdot(values, window)) / total if total else 0.0)
+    values *= window
     modes = fft.rfft2(values, overwrite_x=True)
     power = np.square(modes.real) + np.square(modes.imag)
     summed = np.bincount(plan.ring, plan.weight * power.ravel(), RINGS + 2)[: RINGS + 1]
-    mean: Floats = summed / np.maximum(plan.members, 1.0) / float(np.square(plan.window).sum())
+    mean: Floats = summed / np.maximum(plan.members, 1.0)
     return mean
 
 
