@@ -36,6 +36,8 @@ class Outcome:
     worse: bool
     result: str | None
     """focusd's result code; peers have none."""
+    reason: str
+    """focusd's words for it."""
     cpu_s: float | None
 
     @property
@@ -65,6 +67,7 @@ def outcome(strategy: str, trial: Trial, scope: Scope, start_depths: float, endi
         ok=abs(end_depths) < OK_DEPTHS,
         worse=blur_px(end_depths) > blur_px(start_depths) + allowed_px,
         result=None if ending.result is None else ending.result.value,
+        reason=ending.reason,
         cpu_s=ending.cpu_s,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
+from focusd.records import RefocusResult
 from tests.benchmarks import goals, pictures
 from tests.benchmarks import strategies as known
 from tests.benchmarks.outcomes import Outcome, Summary, outcome, summarise
@@ -16,6 +17,8 @@ from tests.benchmarks.tables import Cell, Table
 from tests.benchmarks.world import DISTANCES, DOSES, NO_NOISE, Environment, Trial, make_scope
 
 _COLUMNS = ("strategy", "scans", "ok %", "median |dz|", "p95 |dz|", "worse %", "dose")
+_CLAIMS = {result.value for result in RefocusResult if result.is_success}
+"""Results that say that the picture is in focus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ def _tables(outcomes: Sequence[Outcome], names: Sequence[str], options: RefocusO
         yield _blank_table(blank, names)
     own = [name for name in names if name.startswith(known.OWN)]
     if own:
+        yield _results_table(seen, own)
         yield _cpu_table(outcomes, own)
     if known.own_default() in own and options.environment != "seed":
         yield _goals_table(seen, blank, options.environment)
@@ -145,9 +149,27 @@ def _blank_table(blank: Sequence[Outcome], names: Sequence[str]) -> Table:
     return Table("nearly blank specimens", columns, tuple(rows), f"{images}; all distances together")
 
 
+def _results_table(seen: Sequence[Outcome], own: Sequence[str]) -> Table:
+    """How focusd said that it ended, in percent of the trials, and how often that was not so."""
+    codes = sorted({one.result for one in seen if one.result is not None})
+    rows: list[tuple[Cell, ...]] = []
+    for name in own:
+        mine = [one for one in seen if one.strategy == name]
+        claimed = [one for one in mine if one.result in _CLAIMS]
+        wrong = sum(not one.ok for one in claimed)
+        shares = [100.0 * sum(one.result == code for one in mine) / len(mine) for code in codes]
+        rows.append((name, *shares, 100.0 * wrong / len(mine)))
+    return Table(
+        "result codes, % of the trials",
+        ("strategy", *codes, "claimed but not ok"),
+        tuple(rows),
+        "all distances together; nearly blank specimens left out",
+    )
+
+
 def _cpu_table(outcomes: Sequence[Outcome], own: Sequence[str]) -> Table:
     rows = [(name, _of(outcomes, name).cpu_ms) for name in own]
-    note = "measuring and asking; whole frames are 512 x 512"
+    note = "measuring and asking; a full frame is 512 x 512"
     return Table("processor time of a focus scan", ("strategy", "ms"), tuple(rows), note)
 
 

@@ -22,6 +22,7 @@ class Ending:
     """How a strategy ended; peers say nothing and do not know what their computing costs."""
 
     result: RefocusResult | None = None
+    reason: str = ""
     cpu_s: float | None = None
 
 
@@ -30,7 +31,7 @@ Strategy = Callable[[Scope], Ending]
 
 def own_name(method: str, *, whole_frames: bool = False) -> str:
     """Name of one of focusd's methods as a strategy."""
-    return f"{OWN} {method}" + (", whole frames" if whole_frames else "")
+    return f"{OWN} {method}" + (" full-frame" if whole_frames else "")
 
 
 def own_default(*, whole_frames: bool = False) -> str:
@@ -70,7 +71,7 @@ def _matches(name: str, full: str) -> bool:
 def _own(method: str, *, whole_frames: bool) -> Strategy:
     def strategy(scope: Scope) -> Ending:
         driven = drive.refocus(scope, drive.settings_for(method, scope), whole_frames=whole_frames)
-        return Ending(driven.result, driven.cpu_s)
+        return Ending(driven.result, driven.reason, driven.cpu_s)
 
     return strategy
 
