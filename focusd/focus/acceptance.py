@@ -13,6 +13,12 @@ from focusd.focus.measure import Measurement
 
 MIN_Z_SCORE = 2.0
 """Standard errors by which the end must be the sharper: 1 in 40 by chance."""
+MIN_Z_SCORE_SETTLED = 1.0
+"""The same where a posterior of focus has settled and says so too."""
+MIN_Z_SCORE_UNSETTLED = 3.0
+"""The same where a posterior never settled: only a place really seen to be sharper will do."""
+MIN_PROBABILITY_NEARER = 0.8
+"""Probability that the end is nearer to focus than the start."""
 SAME_FOCUS_DEPTHS = 0.6
 """Two working distances nearer than this many depths of field give pictures that cannot be told apart."""
 
@@ -29,13 +35,25 @@ class Acceptance:
     reason: str
 
 
-def decide(start: Measurement, end: Measurement, *, metric: str) -> Acceptance:
-    """Accept the end of a refocus only if its fresh scan is significantly sharper than the start's.
+def decide(
+    start: Measurement,
+    end: Measurement,
+    *,
+    metric: str,
+    probability_nearer: float | None = None,
+    settled: bool = True,
+) -> Acceptance:
+    """Accept the end of a refocus only if its scan is significantly sharper than the start's.
+
+    A search with a posterior has more to say than the two pictures, and is bound by it as well: the end must
+    also be the likelier place.
 
     Args:
         start: The scan before the lens moved.
-        end: A fresh scan at the place found, of the same shape and dwell.
+        end: A scan at the place found, of the same shape and dwell.
         metric: Whose gain is reported.
+        probability_nearer: That the end is nearer to focus than the start, where a posterior says so.
+        settled: Whether that posterior has settled.
     """
     z_score = sharper(end.spectrum, start.spectrum)
     before, after = start.scores[metric], end.scores[metric]
@@ -44,10 +62,15 @@ def decide(start: Measurement, end: Measurement, *, metric: str) -> Acceptance:
         return Acceptance(
             False, gain, z_score, f"the picture at the end cannot be judged: {end.quality.reason}"
         )
-    accepted = z_score >= MIN_Z_SCORE
-    verb = "is sharper" if accepted else "is not clearly sharper"
+    needed = MIN_Z_SCORE
+    if probability_nearer is not None:
+        needed = MIN_Z_SCORE_SETTLED if settled else MIN_Z_SCORE_UNSETTLED
+    likely = probability_nearer is None or probability_nearer > MIN_PROBABILITY_NEARER
+    verb = "is sharper" if z_score >= needed else "is not clearly sharper"
     reason = f"the picture at the end {verb} than at the start (z = {z_score:.1f}, gain {gain:.2f})"
-    return Acceptance(accepted, gain, z_score, reason)
+    if not likely:
+        reason += f", and the end is nearer to focus only with probability {probability_nearer:.2f}"
+    return Acceptance(z_score >= needed and likely, gain, z_score, reason)
 
 
 def same_focus(one_mm: float, other_mm: float, *, depth_of_field_um: float) -> bool:

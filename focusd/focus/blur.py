@@ -59,15 +59,14 @@ def _table(shape: SpotShape) -> Floats32:
     else:
         u = np.maximum(2.0 * x[:, np.newaxis] * _SMEAR, 1e-4)
         values = np.square(2.0 * j1(u) / u).mean(axis=1)
-    return np.maximum(values, FAINTEST).astype(np.float32)
+    return np.asarray(np.maximum(values, FAINTEST), dtype=np.float32)
 
 
 def transfer_power(x: Floats, shape: SpotShape) -> Floats32:
     """Give ``|H|**2`` at ``x = pi r f``: 1 at 0, falling, never below ``FAINTEST``."""
     table = _table(shape)
     step: NDArray[np.intp] = np.rint(np.minimum(np.abs(x), _LARGEST_X) * _STEPS_PER_X).astype(np.intp)
-    values: Floats32 = table[step]
-    return values
+    return np.take(table, step)
 
 
 class TransferRows:
@@ -151,11 +150,11 @@ def noise_free(
             floors[i] = floor
     pairs = list(zip(spectra, floors, strict=True))
     counted = np.array([one.variance(floor) + one.floor_variance(floor) for one, floor in pairs])
-    floor = np.array(floors)[:, np.newaxis]
+    levels: Floats = np.array(floors)[:, np.newaxis]
     return NoiseFree(
         signal=np.array([one.signal(floor) for one, floor in pairs]),
-        variance=counted + np.square(FLOOR_SLACK * floor),
-        floor=floor,
+        variance=counted + np.square(FLOOR_SLACK * levels),
+        floor=levels,
         modes=spectra[0].modes,
     )
 

@@ -13,9 +13,12 @@ from typing import Protocol
 
 from focusd.focus.brent import BrentSearch
 from focusd.focus.brent_wide import BrentWideSearch
+from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.metrics import metric as known_metric
 from focusd.focus.outcome import SearchOutcome, SearchResult
+from focusd.focus.spectral import SpectralSearch
+from focusd.focus.spectrum import RadialSpectrum
 
 # The outcome has a file of its own only because the searches below need it; to users it belongs here.
 __all__ = ["METHODS", "Search", "SearchOutcome", "SearchResult", "SearchTask", "make_search"]
@@ -49,6 +52,10 @@ class SearchTask:
     max_scans: int
     metric: str
     wide_maxiter: int
+    prior: LearnedDepth | None = None
+    """The depth of field as past runs have it."""
+    reference: RadialSpectrum | None = None
+    """Of an in-focus picture of like material."""
 
 
 def _brent(task: SearchTask) -> Search:
@@ -68,15 +75,28 @@ def _brent_wide(task: SearchTask) -> Search:
     )
 
 
+def _spectral(task: SearchTask) -> Search:
+    return SpectralSearch(
+        start_mm=task.start_mm,
+        low_mm=task.low_mm,
+        high_mm=task.high_mm,
+        depth_of_field_um=task.depth_of_field_um,
+        max_scans=task.max_scans,
+        prior=task.prior,
+        reference=task.reference,
+    )
+
+
 METHODS: Mapping[str, Callable[[SearchTask], Search]] = MappingProxyType(
     {
         "brent": _brent,
         "brent-wide": _brent_wide,
+        "spectral": _spectral,
     }
 )
 
 
-def make_search(
+def make_search(  # noqa: PLR0913 - one keyword for each fact that a search begins with
     method: str,
     *,
     start_mm: float,
@@ -86,6 +106,8 @@ def make_search(
     max_scans: int,
     metric: str,
     wide_maxiter: int,
+    prior: LearnedDepth | None = None,
+    reference: RadialSpectrum | None = None,
 ) -> Search:
     """Start a search.
 
@@ -98,6 +120,9 @@ def make_search(
         max_scans: Most scans the search may ask for, the one at the start included.
         metric: A name from ``METRICS``; ``brent`` maximises it.
         wide_maxiter: Evaluations of ``brent-wide``.
+        prior: The depth of field as past runs have it, in place of ``depth_of_field_um``; see ``depth``.
+        reference: Spectrum of an in-focus picture of like material, of the same shape and condition;
+            ``spectral`` lets it choose the first step.
 
     Raises:
         ValueError: an unknown method or metric, or numbers that make no sense.
@@ -112,5 +137,7 @@ def make_search(
         )
     known_metric(metric)
     return METHODS[method](
-        SearchTask(start_mm, low_mm, high_mm, depth_of_field_um, max_scans, metric, wide_maxiter)
+        SearchTask(
+            start_mm, low_mm, high_mm, depth_of_field_um, max_scans, metric, wide_maxiter, prior, reference
+        )
     )

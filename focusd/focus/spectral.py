@@ -1,0 +1,335 @@
+"""The search that needs three to four scans: ask the spectra where focus is, go there, and see.
+
+1. A scan at the start (or the frame that raised the alarm), and one 6 depths of field away; with a stored
+   spectrum of an in-focus picture of like material, as far away as that says that focus is.
+2. From two scans the posterior (``posterior``) gives focus with an error of a tenth of the way there. Scan
+   at its vertex; when all scans so far lie on one side of it, 1.5 depths of field past it, so that focus is
+   bracketed at once.
+3. Again, until the vertex lies near a scan, the posterior is narrow and the next nearest scan is near enough
+   for an error of a tenth not to matter.
+4. Finish with the vertex of the parabola in ``V**-0.5`` through the scans next to it: this step of Brent's
+   method, with its bracket at hand, trusts no model of the spot and no depth of field.
+
+It gives up when the posterior stays wide, for then there is nothing to focus on; and says so when focus lies
+beyond the range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from focusd.focus.blur import relative_blur
+from focusd.focus.compare import SpectralComparison, finest_clear_px
+from focusd.focus.depth import LearnedDepth
+from focusd.focus.measure import Measurement
+from focusd.focus.outcome import SearchOutcome, SearchResult
+from focusd.focus.posterior import DEPTH_LOG_SD, FocusPosterior, FocusPrior, Observation, focus_posterior
+from focusd.focus.spectrum import RadialSpectrum
+
+MAX_SCANS = 6
+SECOND_SCAN_DEPTHS = 6.0
+REFERENCE_DEPTHS = (3.0, 15.0)
+"""Shortest and longest second step that a reference spectrum may ask for."""
+REFERENCE_SLACK = 0.3
+"""How far the spectra of two fields of like material differ, ring by ring."""
+PAST_VERTEX_DEPTHS = 1.5
+NEAR_DEPTHS = 0.6
+"""A scan this near to the vertex shows what the vertex would show."""
+NEAR_BRACKETED_DEPTHS = 2.2
+"""The same where scans on both sides pin the vertex down."""
+BRACKET_DEPTHS = (0.8, 8.0)
+"""How far to the side of the vertex a scan must and may be to bracket it."""
+BRACKETING_STEP_DEPTHS = 3.0
+NARROW_DEPTHS = 0.7
+"""Standard deviation of a posterior that has settled."""
+ERROR_OF_DISTANCE = 0.1
+"""Error of the vertex as a share of the distance to the scans that tell it."""
+WIDE_DEPTHS = 10.0
+"""Standard deviation of a posterior that knows nothing ..."""
+GIVE_UP_AFTER = 4
+"""... and after how many scans that is taken for an answer."""
+SAME_PLACE_DEPTHS = 0.5
+"""Nearer than this to a scan no other is taken."""
+PARABOLA_REACH_DEPTHS = 7.0
+PARABOLA_MOVES_DEPTHS = 0.7
+VERIFIED_DEPTHS = 1.5
+"""An answer is shown by a scan no farther away than this; settled ones have one nearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    working_distance_mm: float
+    measurement: Measurement
+    dwell_time_us: float | None
+
+
+class SpectralSearch:
+    """The search by relative blur; see the module's text.
+
+    Args:
+        start_mm: Where the lens stands.
+        low_mm: Lowest working distance that may be asked for.
+        high_mm: Highest.
+        depth_of_field_um: Defocus that adds one pixel of blur.
+        max_scans: Most scans asked for; never more than ``MAX_SCANS``.
+        prior: The depth of field as past runs have it; replaces ``depth_of_field_um``.
+        reference: Spectrum of an in-focus picture of like material under the same condition.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_mm: float,
+        low_mm: float,
+        high_mm: float,
+        depth_of_field_um: float,
+        max_scans: int = MAX_SCANS,
+        prior: LearnedDepth | None = None,
+        reference: RadialSpectrum | None = None,
+    ) -> None:
+        depth_um = depth_of_field_um if prior is None else prior.depth_of_field_um
+        log_sd = DEPTH_LOG_SD if prior is None else prior.log_sd
+        self._start_mm = min(max(start_mm, low_mm), high_mm)
+        self._prior = FocusPrior(self._start_mm, low_mm, high_mm, depth_um, log_sd)
+        self._depth_mm = depth_um / 1000.0
+        self._max_scans = min(max_scans, MAX_SCANS)
+        self._reference = reference
+        self._least_scans = 3
+        self._scans: list[_Scan] = []
+        self._asked = 0
+        self._pending_mm: float | None = None
+        self._posterior: FocusPosterior | None = None
+        self._outcome: SearchOutcome | None = None
+
+    def ask(self) -> float | None:
+        """Give the next working distance to scan, or ``None`` when finished."""
+        if self._outcome is None and self._pending_mm is None:
+            step = self._next()
+            if isinstance(step, SearchOutcome):
+                self._outcome = step
+            elif self._asked >= self._max_scans:
+                self._outcome = self._spent()
+            else:
+                self._asked += 1
+                self._pending_mm = step
+        return self._pending_mm
+
+    def tell(
+        self, working_distance_mm: float, measurement: Measurement, *, dwell_time_us: float | None = None
+    ) -> None:
+        """Report a scan; one that was not asked for costs none of the budget.
+
+        Args:
+            working_distance_mm: Where.
+            measurement: What was seen.
+            dwell_time_us: Needed only when scans differ in it: each dwell time has its noise floor.
+        """
+        self._pending_mm = None
+        self._outcome = None
+        self._scans.append(_Scan(working_distance_mm, measurement, dwell_time_us))
+        scans = [
+            Observation(s.working_distance_mm, s.measurement.spectrum, s.dwell_time_us) for s in self._scans
+        ]
+        self._posterior = focus_posterior(scans, self._prior)
+
+    @property
+    def outcome(self) -> SearchOutcome:
+        """The answer; before the end, the best so far with the result ``budget``."""
+        if self._outcome is not None:
+            return self._outcome
+        return self._spent()
+
+    @property
+    def posterior(self) -> FocusPosterior | None:
+        """What is believed so far."""
+        return self._posterior
+
+    def _next(self) -> float | SearchOutcome:
+        """Give the next place to scan, or the end."""
+        posterior = self._posterior
+        if posterior is None:
+            return self._start_mm
+        if len(self._scans) == 1:
+            return self._second_place()
+        if len(self._scans) >= GIVE_UP_AFTER and posterior.sd_mm > WIDE_DEPTHS * self._depth_mm:
+            return self._nothing_to_see(posterior)
+        beyond = self._beyond(posterior)
+        if beyond is not None:
+            return beyond
+        return self._towards(posterior)
+
+    def _second_place(self) -> float | SearchOutcome:
+        """A step away from the nearer bound."""
+        here_mm = self._scans[0].working_distance_mm
+        step_mm = self._second_step_depths() * self._depth_mm
+        up = self._prior.high_mm - here_mm >= here_mm - self._prior.low_mm
+        place_mm = self._clipped(here_mm + (step_mm if up else -step_mm))
+        if not self._is_new(place_mm):
+            return self._ended(
+                here_mm, SearchResult.EDGE_OF_RANGE, "the range is narrower than the depth of field"
+            )
+        return place_mm
+
+    def _second_step_depths(self) -> float:
+        """As far as focus is by the reference, where it can tell."""
+        if self._reference is None:
+            return SECOND_SCAN_DEPTHS
+        seen = self._scans[0].measurement.spectrum
+        if not np.array_equal(seen.frequency, self._reference.frequency):
+            return SECOND_SCAN_DEPTHS
+        blur = relative_blur(seen, self._reference, slack=REFERENCE_SLACK, free_gain=True)
+        if blur.value_px2 < 2.0 * blur.standard_error_px2:
+            return SECOND_SCAN_DEPTHS
+        self._least_scans = 2
+        shortest, longest = REFERENCE_DEPTHS
+        return min(max(math.sqrt(blur.value_px2), shortest), longest)
+
+    def _beyond(self, posterior: FocusPosterior) -> float | SearchOutcome | None:
+        """Where focus seems to lie over a bound: scan at the bound, and believe it then."""
+        vertex_mm = posterior.mean_mm
+        bound_mm = self._clipped(vertex_mm)
+        if bound_mm == vertex_mm:
+            return None
+        if self._is_new(bound_mm):
+            return bound_mm
+        return self._ended(
+            bound_mm,
+            SearchResult.EDGE_OF_RANGE,
+            f"focus seems to lie at {vertex_mm:.6g} mm, beyond the edge of the range at {bound_mm:.6g} mm",
+        )
+
+    def _towards(self, posterior: FocusPosterior) -> float | SearchOutcome:
+        """Go on to the vertex, past it, or to its other side; or settle there."""
+        vertex_mm = posterior.mean_mm
+        offset = np.array([s.working_distance_mm - vertex_mm for s in self._scans]) / self._depth_mm
+        nearest, next_nearest = np.sort(np.abs(offset))[:2]
+        bracketed = _brackets(offset)
+        wanted = vertex_mm
+        if nearest < NEAR_DEPTHS or (bracketed and nearest < NEAR_BRACKETED_DEPTHS):
+            settled = (
+                posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
+                and ERROR_OF_DISTANCE * next_nearest < NEAR_DEPTHS
+                and len(self._scans) >= self._least_scans
+            )
+            if settled:
+                return self._found(posterior)
+            wanted = vertex_mm - self._open_side(offset) * BRACKETING_STEP_DEPTHS * self._depth_mm
+        elif (offset < 0.0).all() or (offset > 0.0).all():
+            wanted = vertex_mm - math.copysign(PAST_VERTEX_DEPTHS, offset[0]) * self._depth_mm
+        other_side = 2.0 * vertex_mm - wanted
+        for place_mm in (wanted, other_side, vertex_mm):
+            if self._is_new(self._clipped(place_mm)):
+                return self._clipped(place_mm)
+        return self._found(posterior)
+
+    def _open_side(self, offset: np.ndarray) -> float:
+        """1 where the scans that matter lie above the vertex, so that the next belongs below, else -1."""
+        if _brackets(offset):
+            return -math.copysign(1.0, offset[np.argmax(np.abs(offset))])
+        return math.copysign(1.0, offset[np.argsort(np.abs(offset))[1]])
+
+    def _found(self, posterior: FocusPosterior) -> SearchOutcome:
+        answer_mm = self._finished(posterior.mean_mm)
+        return self._ended(
+            answer_mm,
+            SearchResult.FOUND,
+            f"settled after {len(self._scans)} scans, within {1000.0 * posterior.sd_mm:.3g} um",
+        )
+
+    def _spent(self) -> SearchOutcome:
+        """The budget is spent: the vertex if it was seen, else the scan that is likely the nearest to it."""
+        posterior = self._posterior
+        if posterior is None:
+            return SearchOutcome(None, SearchResult.BUDGET, "nothing was scanned")
+        reason = f"not settled after {len(self._scans)} scans"
+        scan = self._nearest(posterior.mean_mm)
+        near = abs(scan.working_distance_mm - posterior.mean_mm) < VERIFIED_DEPTHS * self._depth_mm
+        answer_mm = self._finished(posterior.mean_mm) if near else scan.working_distance_mm
+        return self._ended(self._clipped(answer_mm), SearchResult.BUDGET, reason)
+
+    def _nothing_to_see(self, posterior: FocusPosterior) -> SearchOutcome:
+        reason = f"{len(self._scans)} scans leave focus uncertain by {1000.0 * posterior.sd_mm:.3g} um"
+        return self._ended(self._start_mm, SearchResult.NO_PEAK, reason)
+
+    def _ended(self, answer_mm: float, result: SearchResult, reason: str) -> SearchOutcome:
+        """Give the answer with all its evidence."""
+        posterior = self._posterior
+        scan = self._nearest(answer_mm)
+        shown = abs(scan.working_distance_mm - answer_mm) <= NEAR_BRACKETED_DEPTHS * self._depth_mm
+        if posterior is None:
+            return SearchOutcome(answer_mm, result, reason)
+        return SearchOutcome(
+            working_distance_mm=answer_mm,
+            result=result,
+            reason=reason,
+            verified_by=scan.measurement if shown else None,
+            verified_at_mm=scan.working_distance_mm if shown else None,
+            mean_mm=posterior.mean_mm,
+            sd_um=1000.0 * posterior.sd_mm,
+            depth_of_field_um=posterior.depth_of_field_um,
+            depth_of_field_sd_um=posterior.depth_of_field_um * posterior.depth_log_sd,
+            probability_nearer=posterior.probability_nearer(answer_mm, self._start_mm),
+        )
+
+    def _finished(self, vertex_mm: float) -> float:
+        """Move the vertex to that of the parabola through the scans next to it, by a little at most."""
+        triple = self._triple(vertex_mm)
+        if triple is None or finest_clear_px(*(scan.measurement.spectrum for scan in triple)) is None:
+            return vertex_mm
+        objective = SpectralComparison().objective([scan.measurement for scan in triple])
+        points = [(scan.working_distance_mm, objective(scan.measurement)) for scan in triple]
+        lowest_mm = parabola_vertex(points)
+        if lowest_mm is None or not points[0][0] < lowest_mm < points[2][0]:
+            return vertex_mm
+        most_mm = PARABOLA_MOVES_DEPTHS * self._depth_mm
+        return min(max(lowest_mm, vertex_mm - most_mm), vertex_mm + most_mm)
+
+    def _triple(self, vertex_mm: float) -> list[_Scan] | None:
+        """The scan nearest to the vertex and the nearest well to either side of it, in rising order."""
+        here = self._nearest(vertex_mm)
+        reach_mm, apart_mm = PARABOLA_REACH_DEPTHS * self._depth_mm, BRACKET_DEPTHS[0] * self._depth_mm
+        near = sorted(
+            (
+                scan
+                for scan in self._scans
+                if abs(scan.working_distance_mm - vertex_mm) < reach_mm
+                and scan.dwell_time_us == here.dwell_time_us
+            ),
+            key=lambda scan: abs(scan.working_distance_mm - vertex_mm),
+        )
+        here_mm = here.working_distance_mm
+        below = [scan for scan in near if scan.working_distance_mm < here_mm - apart_mm]
+        above = [scan for scan in near if scan.working_distance_mm > here_mm + apart_mm]
+        return [below[0], here, above[0]] if below and above else None
+
+    def _nearest(self, place_mm: float) -> _Scan:
+        return min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))
+
+    def _is_new(self, place_mm: float) -> bool:
+        nearest_mm = self._nearest(place_mm).working_distance_mm
+        return abs(nearest_mm - place_mm) >= SAME_PLACE_DEPTHS * self._depth_mm
+
+    def _clipped(self, place_mm: float) -> float:
+        return min(max(place_mm, self._prior.low_mm), self._prior.high_mm)
+
+
+def _brackets(offset: np.ndarray) -> bool:
+    """Whether scans lie well to either side of the vertex."""
+    least, most = BRACKET_DEPTHS
+    below = (offset < -least) & (offset > -most)
+    above = (offset > least) & (offset < most)
+    return bool(below.any() and above.any())
+
+
+def parabola_vertex(points: Sequence[tuple[float, float]]) -> float | None:
+    """Lowest point of the parabola through three points, in rising order of x; ``None`` if it has none."""
+    (x0, y0), (x1, y1), (x2, y2) = points
+    slope, next_slope = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    curvature = (next_slope - slope) / (x2 - x0)
+    if curvature <= 0.0:
+        return None
+    return 0.5 * (x0 + x1) - 0.5 * slope / curvature
