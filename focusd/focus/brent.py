@@ -26,8 +26,10 @@ FIRST_STEP_DEPTHS = 4.0
 STEP_PER_SCALE = 1.5
 """First step in depths of field for each pixel of the finest scale that stands clear of noise."""
 LONGEST_STEP_DEPTHS = 32.0
-LONG_ARM_DEPTHS = 8.0
+LONG_ARM_DEPTHS = 10.0
 """Beyond this distance from focus the objective is no parabola any more."""
+NEAR_EDGE_DEPTHS = 1.5
+"""A scan this close inside a bound and no sharper than the one at the bound proves the edge."""
 TOLERANCE_DEPTHS = 0.5
 SAME_PLACE_DEPTHS = 0.25
 """A working distance this near to a scanned one has been scanned."""
@@ -159,7 +161,7 @@ class BrentSearch:
         """Nothing differs yet: step out on the side less explored."""
         sides = sorted((self._reach(below=below), below) for below in (False, True))
         for reach_mm, below in sides:
-            place_mm = self._outward(below=below)
+            place_mm = self._outward(below=below, slope=False)
             if reach_mm < FLAT_REACH_DEPTHS * self._depth_mm and place_mm is not None:
                 return place_mm
         return SearchOutcome(
@@ -170,7 +172,7 @@ class BrentSearch:
 
     def _walk(self, best: Scan, worse: Scan, *, below: bool) -> float | SearchOutcome:
         """The sharpest scan has nothing clearly worse on one side: go on there."""
-        place_mm = self._outward(below=below)
+        place_mm = self._outward(below=below, slope=True)
         if place_mm is not None:
             return place_mm
         end = self._scans[0 if below else -1]
@@ -182,7 +184,7 @@ class BrentSearch:
         """The sharpest scan is at a bound: look close inside before giving up."""
         here_mm = best.working_distance_mm
         gap_mm = abs(self._scans[1 if below else -2].working_distance_mm - here_mm)
-        if gap_mm > 2.0 * self._depth_mm:
+        if gap_mm > NEAR_EDGE_DEPTHS * self._depth_mm:
             inside_mm = min(gap_mm / 2.0, FIRST_STEP_DEPTHS * self._depth_mm)
             return here_mm + inside_mm if below else here_mm - inside_mm
         return SearchOutcome(
@@ -264,16 +266,30 @@ class BrentSearch:
                 return scan
         return None
 
-    def _outward(self, *, below: bool) -> float | None:
-        """The next place beyond the outermost scan, twice as far as that one was; ``None`` at the bound."""
-        places = [scan.working_distance_mm for scan in self._scans]
-        if not below:
-            places.reverse()
-        gap_mm = abs(places[0] - places[1])
+    def _outward(self, *, below: bool, slope: bool) -> float | None:
+        """The next place beyond the outermost scan, or ``None`` at the bound.
+
+        Twice as far as the last step; on a ``slope``, less when a parabola through the last three scans has
+        its vertex before that, for a place just past the vertex brackets it as well.
+        """
+        places = self._scans if below else self._scans[::-1]
+        out = -1.0 if below else 1.0
+        end_mm = places[0].working_distance_mm
         longest_mm, shortest_mm = (n * self._depth_mm for n in (LONGEST_STEP_DEPTHS, FIRST_STEP_DEPTHS))
-        step_mm = min(max(2.0 * gap_mm, shortest_mm), longest_mm)
-        place_mm = self._clipped(places[0] + (-step_mm if below else step_mm))
+        step_mm = min(max(2.0 * abs(end_mm - places[1].working_distance_mm), shortest_mm), longest_mm)
+        outermost = sorted(places[:3], key=lambda scan: scan.working_distance_mm)
+        vertex_mm = self._vertex(outermost) if slope else None
+        if vertex_mm is not None:
+            step_mm = min(step_mm, max(out * (vertex_mm - end_mm), 0.0) + shortest_mm)
+        place_mm = self._clipped(end_mm + out * step_mm)
         return None if self._scanned_near(place_mm, SAME_PLACE_DEPTHS) else place_mm
+
+    def _vertex(self, scans: list[Scan]) -> float | None:
+        """Where the objective's parabola through three scans is lowest."""
+        if len(scans) < 3:
+            return None
+        objective = self._comparison.objective([scan.measurement for scan in scans])
+        return _vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in scans])
 
     def _reach(self, *, below: bool) -> float:
         end_mm = self._scans[0 if below else -1].working_distance_mm

@@ -92,7 +92,7 @@ _MODES = 30.0 + 60_000.0 * _FREQUENCY**2
 
 
 def measured(
-    radius_px: float, *, noise: float = 400.0, rng: np.random.Generator | None = None
+    radius_px: float, *, noise: float = 100.0, rng: np.random.Generator | None = None
 ) -> Measurement:
     """Make the measurement of a frame blurred by a disk, from the theory of its spectrum alone.
 
