@@ -183,9 +183,10 @@ class RefocusSettings(_Section):
 
     mode: Literal["immediate", "advise"] = "immediate"
     """``immediate``: refocus at once; ``advise``: never move, only report."""
-    method: Literal["brent", "brent-wide"] = "brent"
-    """``brent``: a bracket around the current working distance, then Brent's method in it; ``brent-wide``:
-    Brent's method over the whole of ``microscope.limits`` with 1/variance of the Laplacian, as published."""
+    method: Literal["spectral", "brent", "brent-wide"] = "brent"
+    """``spectral``: focus from the relative blur of two scans, seen by a third; ``brent``: a bracket around
+    the current working distance, then Brent's method in it; ``brent-wide``: Brent's method over the whole of
+    ``microscope.limits`` with 1/variance of the Laplacian, as published."""
     metric: str = "log_energy"
     """Metric that ``brent`` maximises."""
     depth_of_field_um: Annotated[float, Field(gt=0, le=20_000)] = 2.0

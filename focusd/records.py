@@ -126,6 +126,14 @@ class RefocusRecord:
     duration_s: float | None = None
     gain: float | None = None
     """Sharpness of the verification scan over that of the start."""
+    focus_mm: float | None = None
+    """Where the search believes focus to be (mean of its posterior) ..."""
+    focus_sd_um: float | None = None
+    """... and how surely (standard deviation)."""
+    depth_of_field_um: float | None = None
+    """Depth of field as this run saw it."""
+    probability_nearer: float | None = None
+    """That the end is nearer to focus than the start."""
     z_score: float | None = None
     """By how many standard errors the end was the sharper."""
     frame_beam_time_s: float | None = None

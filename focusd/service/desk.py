@@ -122,7 +122,7 @@ class RefocusDesk:
             raise BusyError("no refocus was admitted")
         active.run = Refocus(
             microscope,
-            self._store.journal,
+            self._store,
             self._config.refocus,
             active.record,
             source=self._source,

@@ -18,6 +18,7 @@ import structlog
 from focusd.config import RefocusSettings
 from focusd.errors import (
     LinkError,
+    LinkTimeoutError,
     MicroscopeError,
     ScanIncompleteError,
     ScanRefusedError,
@@ -25,17 +26,17 @@ from focusd.errors import (
     WorkingDistanceLimitError,
     WorkingDistanceNotSetError,
 )
-from focusd.focus.acceptance import decide
-from focusd.focus.compare import SCALES_PX
+from focusd.focus.acceptance import decide, same_focus
 from focusd.focus.measure import Measurement
 from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
-from focusd.focus.spectrum import log_energy
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusScan, RestorePoint, ScanRole
+from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
+from focusd.service.looks import Looks
 from focusd.sources.scan import ScanSource
-from focusd.store.journal import Journal
+from focusd.store.database import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +53,12 @@ _RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
     ScanRefusedError: RefocusResult.SCAN_FAILED,
     ScanIncompleteError: RefocusResult.SCAN_FAILED,
 }
+
+HOPELESS = frozenset({"blank", "saturated", "half_scanned"})
+"""What no working distance would mend."""
+LEAST_SIGNAL_TO_NOISE = 3.0
+"""With less coarse detail there is nothing but noise. A frame with little of it cannot be judged, but may be
+far out of focus: a search may find more."""
 
 Ending: TypeAlias = tuple[RefocusResult, str]
 
@@ -70,7 +77,7 @@ class Refocus:
 
     Args:
         microscope: The connected microscope.
-        journal: Where the restore point is written before the first move.
+        store: Where the restore point is written before the first move, and what was learnt is kept.
         settings: Method, budget and bounds.
         record: The run as it was asked for.
         source: Takes the scans.
@@ -82,7 +89,7 @@ class Refocus:
     def __init__(
         self,
         microscope: Microscope,
-        journal: Journal,
+        store: Store,
         settings: RefocusSettings,
         record: RefocusRecord,
         *,
@@ -93,11 +100,10 @@ class Refocus:
     ) -> None:
         self.record = record
         self._microscope = microscope
-        self._journal = journal
+        self._journal = store.journal
         self._settings = settings
-        self._source = source
-        self._first: Frame | None = None
-        self._measure = measure
+        self._looks = Looks(microscope, source, measure, metric=settings.metric, on_scan=self._note)
+        self._depths = Depths(store, settings.depth_of_field_um)
         self._on_progress = on_progress
         self._tolerance_mm = tolerance_mm
         self._depth_of_field_mm = settings.depth_of_field_um / 1000
@@ -106,7 +112,7 @@ class Refocus:
         self._cancelled_because: str | None = None
         self._lens: Lens | None = None
         self._entry: RestorePoint | None = None
-        self._conditions: ImagingConditions | None = None
+        self._at_hand: Frame | None = None
         self._verified: Measurement | None = None
 
     def cancel(self, reason: str) -> None:
@@ -128,7 +134,7 @@ class Refocus:
             StoreError: nothing can be written down; the lens is not moved any more.
         """
         started = time.monotonic()
-        self._first = self._source.as_focus_frame(first) if first else None
+        self._at_hand = first
         try:
             result, reason = await self._attempt()
             result, reason = await self._settle(result, reason)
@@ -143,7 +149,7 @@ class Refocus:
             self._finish(RefocusResult.CANCELLED, str(error), started)
             raise
         self._finish(result, reason, started)
-        return Refocused(self.record, self._conditions, self._verified)
+        return Refocused(self.record, self._looks.conditions, self._verified)
 
     async def _attempt(self) -> Ending:
         if self._cancelled_because is not None:
@@ -175,38 +181,67 @@ class Refocus:
         low_mm, high_mm = self._microscope.limits_mm
         if not low_mm <= start_mm <= high_mm:
             raise WorkingDistanceLimitError(start_mm, low_mm, high_mm)
-        start = await self._start(start_mm)
-        if not start.quality.judgeable:
+        start = await self._looks.at_start(start_mm, self._at_hand, tolerance_mm=self._tolerance_mm)
+        if start.quality.reason in HOPELESS or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
             return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
-        search = self._make_search(start_mm, low_mm, high_mm)
+        search = await self._make_search(start_mm, low_mm, high_mm)
         while (target_mm := search.ask()) is not None:
             if target_mm == start_mm:
                 search.tell(start_mm, start)
                 continue
             readback_mm = await lens.move(target_mm)
-            search.tell(target_mm, await self._scan(ScanRole.SEARCH, readback_mm))
+            search.tell(target_mm, await self._looks.at(readback_mm, ScanRole.SEARCH))
         return await self._prove(lens, search.outcome, start, start_mm)
 
     async def _prove(self, lens: Lens, outcome: SearchOutcome, start: Measurement, start_mm: float) -> Ending:
-        """Bring the lens to the search's answer and let a fresh scan decide."""
+        """Bring the lens to the search's answer and let a scan taken there decide."""
+        self._update(
+            focus_mm=outcome.mean_mm,
+            focus_sd_um=outcome.sd_um,
+            depth_of_field_um=outcome.depth_of_field_um,
+            probability_nearer=outcome.probability_nearer,
+        )
         best_mm = outcome.working_distance_mm
         if best_mm is None or outcome.result in {SearchResult.NO_PEAK, SearchResult.EDGE_OF_RANGE}:
             return RefocusResult(outcome.result.value), outcome.reason
         if abs(best_mm - start_mm) <= CONFIRMED_WITHIN_DEPTHS * self._depth_of_field_mm:
-            self._verified = await self._scan(ScanRole.VERIFICATION, await lens.put_back())
-            return RefocusResult.CONFIRMED_IN_FOCUS, "the sharpest picture is the one at the start"
-        end = await self._scan(ScanRole.VERIFICATION, await lens.move(best_mm))
-        acceptance = decide(start, end, metric=self._settings.metric)
+            return await self._confirm(lens, outcome)
+        end = await self._shown(outcome, best_mm, await lens.move(best_mm))
+        acceptance = decide(
+            start,
+            end,
+            metric=self._settings.metric,
+            probability_nearer=outcome.probability_nearer,
+            settled=outcome.result is SearchResult.FOUND,
+        )
         self._update(gain=acceptance.gain, z_score=acceptance.z_score)
         if acceptance.accepted:
             self._verified = end
+            await self._depths.learn(self.record.condition, outcome)
             return RefocusResult.REFOCUSED, acceptance.reason
         if outcome.result is SearchResult.BUDGET:
             return RefocusResult.BUDGET_EXCEEDED, outcome.reason
         return RefocusResult.WORSE_THAN_START, acceptance.reason
 
-    def _make_search(self, start_mm: float, low_mm: float, high_mm: float) -> Search:
+    async def _confirm(self, lens: Lens, outcome: SearchOutcome) -> Ending:
+        """The sharpest picture is the one at the start: go back there, and stay."""
+        readback_mm = await lens.put_back()
+        verified = await self._shown(outcome, readback_mm, readback_mm)
+        if not verified.quality.judgeable:
+            return RefocusResult.NO_PEAK, f"nothing to focus on: {verified.quality.reason}"
+        self._verified = verified
+        return RefocusResult.CONFIRMED_IN_FOCUS, "the sharpest picture is the one at the start"
+
+    async def _shown(self, outcome: SearchOutcome, place_mm: float, readback_mm: float) -> Measurement:
+        """Give the scan that shows a place: one the search has taken there, else a fresh one."""
+        seen, seen_mm = outcome.verified_by, outcome.verified_at_mm
+        depth_um = self._settings.depth_of_field_um
+        if seen is None or seen_mm is None or not same_focus(seen_mm, place_mm, depth_of_field_um=depth_um):
+            return await self._looks.at(readback_mm, ScanRole.VERIFICATION)
+        return seen
+
+    async def _make_search(self, start_mm: float, low_mm: float, high_mm: float) -> Search:
         settings = self._settings
         change_mm = settings.max_change_um / 1000
         if settings.method != "brent-wide":
@@ -220,6 +255,7 @@ class Refocus:
             max_scans=settings.max_scans - 1,
             wide_maxiter=settings.wide_maxiter,
             metric=settings.metric,
+            prior=await self._depths.known(self.record.condition),
         )
 
     async def _open_lens(self, start_mm: float) -> Lens:
@@ -234,50 +270,16 @@ class Refocus:
         )
         return self._lens
 
-    async def _start(self, start_mm: float) -> Measurement:
-        """Measure the picture at the start: the frame at hand if it was taken right here, else a scan."""
-        first = self._first
-        if first is None or first.working_distance_mm is None:
-            return await self._scan(ScanRole.START, start_mm)
-        if abs(first.working_distance_mm - start_mm) > self._tolerance_mm:
-            return await self._scan(ScanRole.START, start_mm)
-        return await self._note(ScanRole.START, start_mm, first, is_new=False)
-
-    async def _scan(self, role: ScanRole, working_distance_mm: float) -> Measurement:
-        frame = await self._source.take_for_focus(self._microscope)
-        return await self._note(role, working_distance_mm, frame, is_new=True)
-
-    async def _note(
-        self, role: ScanRole, working_distance_mm: float, frame: Frame, *, is_new: bool
-    ) -> Measurement:
-        """Measure a scan and write it into the record."""
-        measurement = await self._measure(frame)
-        self._conditions = frame.conditions
-        score = measurement.scores[self._settings.metric]
-        dwell_time_us = frame.conditions.dwell_time_us or self._source.focus_request.dwell_time_us
-        scan = RefocusScan(
-            index=len(self.record.scans),
-            role=role,
-            working_distance_mm=working_distance_mm,
-            sharpness=score.value,
-            sharpness_standard_error=score.standard_error,
-            laplacian_variance=measurement.laplacian_variance,
-            signal_to_noise=measurement.quality.signal_to_noise,
-            beam_time_s=frame.pixels.size * dwell_time_us * 1e-6 if is_new else 0.0,
-            dwell_time_us=dwell_time_us,
-            region=self._source.focus_request.region,
-            energies={f"{px:g}": log_energy(measurement.spectrum, px).value for px in SCALES_PX},
-        )
-        self._update(scans=(*self.record.scans, scan), condition=frame.conditions.key)
+    def _note(self, scan: RefocusScan, conditions: ImagingConditions) -> None:
+        self._update(scans=(*self.record.scans, scan), condition=conditions.key)
         _log.info(
             "refocus_scanned",
-            role=role.value,
+            role=scan.role.value,
             scan=scan.index + 1,
             max_scans=self.record.max_scans,
-            working_distance_mm=working_distance_mm,
-            sharpness=score.value,
+            working_distance_mm=scan.working_distance_mm,
+            sharpness=scan.sharpness,
         )
-        return measurement
 
     async def _settle(self, result: RefocusResult, reason: str) -> Ending:
         """Leave the microscope as the result demands, and close the restore point."""
@@ -288,10 +290,16 @@ class Refocus:
                 async with asyncio.timeout(PUT_BACK_DEADLINE_S):
                     await self._lens.put_back()
             except MovedByOtherError as error:
+                self._lens.readback_mm = error.found_mm
                 reason = f"{reason}; not put back: {error}"
             except WorkingDistanceNotSetError as error:
                 # The entry stays open: it is tried again at the next connect.
                 return RefocusResult.WD_NOT_SETTABLE, f"{reason}; could not be put back: {error}"
+            except LinkError:
+                raise
+            except TimeoutError as error:
+                message = f"the lens could not be put back within {PUT_BACK_DEADLINE_S:g} s"
+                raise LinkTimeoutError(message) from error
         await self._journal.close(self._entry.entry_id, result.value)
         return result, reason
 

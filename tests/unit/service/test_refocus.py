@@ -38,7 +38,7 @@ def make_refocus(
     monitor = Monitor(store, DriftSettings(), BaselineSettings(), refocus_metric=config.metric)
     return Refocus(
         microscope,
-        store.journal,
+        store,
         config,
         RefocusRecord(
             refocus_id=1,

@@ -1,0 +1,83 @@
+"""What a refocus sees: each look at the specimen is one scan, measured, and one line of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from focusd.focus.compare import SCALES_PX
+from focusd.focus.measure import Measurement
+from focusd.focus.spectrum import log_energy
+from focusd.frame import Frame, ImagingConditions
+from focusd.microscope.interface import Microscope
+from focusd.records import RefocusScan, ScanRole
+from focusd.sources.scan import ScanSource
+
+
+class Looks:
+    """Takes the scans of one refocus.
+
+    Args:
+        microscope: The connected microscope.
+        source: Knows how a refocus scans.
+        measure: Scores an image off the event loop.
+        metric: Whose score goes into the record.
+        on_scan: Called with each scan.
+    """
+
+    def __init__(
+        self,
+        microscope: Microscope,
+        source: ScanSource,
+        measure: Callable[[Frame], Awaitable[Measurement]],
+        *,
+        metric: str,
+        on_scan: Callable[[RefocusScan, ImagingConditions], None],
+    ) -> None:
+        self._microscope = microscope
+        self._source = source
+        self._measure = measure
+        self._metric = metric
+        self._on_scan = on_scan
+        self._count = 0
+        self.conditions: ImagingConditions | None = None
+        """Of the last scan."""
+
+    async def at_start(
+        self, working_distance_mm: float, at_hand: Frame | None, *, tolerance_mm: float
+    ) -> Measurement:
+        """Look where the lens stands; a frame at hand serves if it was taken in the same way right here."""
+        frame = self._source.as_focus_frame(at_hand) if at_hand else None
+        if frame is None or frame.working_distance_mm is None:
+            return await self.at(working_distance_mm, ScanRole.START)
+        if abs(frame.working_distance_mm - working_distance_mm) > tolerance_mm:
+            return await self.at(working_distance_mm, ScanRole.START)
+        return await self._note(frame, working_distance_mm, ScanRole.START, is_new=False)
+
+    async def at(self, working_distance_mm: float, role: ScanRole) -> Measurement:
+        """Scan with the lens as it stands, at the working distance that was read back."""
+        frame = await self._source.take_for_focus(self._microscope)
+        return await self._note(frame, working_distance_mm, role, is_new=True)
+
+    async def _note(
+        self, frame: Frame, working_distance_mm: float, role: ScanRole, *, is_new: bool
+    ) -> Measurement:
+        measurement = await self._measure(frame)
+        self.conditions = frame.conditions
+        score = measurement.scores[self._metric]
+        dwell_time_us = frame.conditions.dwell_time_us or self._source.focus_request.dwell_time_us
+        scan = RefocusScan(
+            index=self._count,
+            role=role,
+            working_distance_mm=working_distance_mm,
+            sharpness=score.value,
+            sharpness_standard_error=score.standard_error,
+            laplacian_variance=measurement.laplacian_variance,
+            signal_to_noise=measurement.quality.signal_to_noise,
+            beam_time_s=frame.pixels.size * dwell_time_us * 1e-6 if is_new else 0.0,
+            dwell_time_us=dwell_time_us,
+            region=self._source.focus_request.region,
+            energies={f"{px:g}": log_energy(measurement.spectrum, px).value for px in SCALES_PX},
+        )
+        self._count += 1
+        self._on_scan(scan, frame.conditions)
+        return measurement
