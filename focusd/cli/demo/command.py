@@ -26,6 +26,14 @@ PIXEL_MM = 1e-5
 DWELL_TIME_US = 1.0
 
 
+class Method(StrEnum):
+    """How focus is searched."""
+
+    SPECTRAL = "spectral"
+    BRENT = "brent"
+    BRENT_WIDE = "brent-wide"
+
+
 class Texture(StrEnum):
     """What the specimen looks like."""
 
@@ -40,6 +48,9 @@ def demo(
     refocus: Annotated[
         bool, typer.Option(" /--no-refocus", help="Only watch: focusd judges, and never moves the lens.")
     ] = True,
+    method: Annotated[
+        Method | None, typer.Option(help="How to search; focusd's default if left out.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Picture to write.")] = Path("focusd-demo.png"),
     time_scale: Annotated[
         float, typer.Option(min=0.01, max=1000, help="How much faster than a real microscope.")
@@ -72,7 +83,7 @@ def demo(
     console = Console(highlight=False)
     plan = _plan(tiles)
     with tempfile.TemporaryDirectory(prefix="focusd-demo-") as state:
-        config = _config(plan, Path(state), refocus=refocus, http_port=http_port)
+        config = _config(plan, Path(state), method, refocus=refocus, http_port=http_port)
         column = _column(plan, specimen, seed, in_focus=not refocus)
         result = asyncio.run(_run(config, plan, column, console, time_scale=time_scale))
     _summarise(console, result, refocus=refocus)
@@ -95,8 +106,10 @@ def _plan(tiles: int) -> Plan:
     return Plan(tiles, scan, ScanRequest(width=SIDE_PX, height=SIDE_PX, dwell_time_us=DWELL_TIME_US))
 
 
-def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config:
+def _config(plan: Plan, state: Path, method: Method | None, *, refocus: bool, http_port: int) -> Config:
     from focusd.config import Config
+
+    chosen = {} if method is None else {"method": method.value}
 
     return Config.model_validate(
         {
@@ -108,7 +121,7 @@ def _config(plan: Plan, state: Path, *, refocus: bool, http_port: int) -> Config
                 "trigger": "request",
             },
             "baseline": {"policy": "autofocus" if refocus else "manual"},
-            "refocus": {"mode": "immediate" if refocus else "advise", "depth_of_field_um": 2.0},
+            "refocus": {"mode": "immediate" if refocus else "advise", "depth_of_field_um": 2.0} | chosen,
             "http": {"port": http_port},
             "store": {"directory": state},
         }
