@@ -54,8 +54,6 @@ _RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
     ScanIncompleteError: RefocusResult.SCAN_FAILED,
 }
 
-HOPELESS = frozenset({"blank", "saturated", "half_scanned"})
-"""What no working distance would mend."""
 LEAST_SIGNAL_TO_NOISE = 3.0
 """With less coarse detail there is nothing but noise. A frame with little of it cannot be judged, but may be
 far out of focus: a search may find more."""
@@ -182,7 +180,7 @@ class Refocus:
         if not low_mm <= start_mm <= high_mm:
             raise WorkingDistanceLimitError(start_mm, low_mm, high_mm)
         start = await self._looks.at_start(start_mm, self._at_hand, tolerance_mm=self._tolerance_mm)
-        if start.quality.reason in HOPELESS or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
+        if not start.quality.is_searchable or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
             return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
         search = await self._make_search(start_mm, low_mm, high_mm)
