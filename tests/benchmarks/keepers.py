@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from focusd.config import DriftSettings, RefocusSettings
-from focusd.focus.drift import DriftState
-from focusd.focus.measure import measure
-from focusd.focus.spectrum import Score
 from focusd.frame import Pixels
-from focusd.service.attempts import Attempts
-from tests.benchmarks import drive, peers
-from tests.benchmarks.detectors import PUBLISHED_RATIO, own_detector
-from tests.benchmarks.landscape import Clock
+from focusd.records import Verdict
+from tests.benchmarks import peers
+from tests.benchmarks.detectors import PUBLISHED_RATIO
+from tests.benchmarks.drive import Daemon, configuration
+from tests.benchmarks.landscape import Landscape
 from tests.benchmarks.world import Scope
 
 PUBLISHED_MAXITER = 6
@@ -22,132 +21,139 @@ TIMES_TAKEN_AT_MOST = 4
 """So often is a tile taken at most, as in the demo's acquisition."""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One take of a tile."""
+
+    defocus_depths: float
+    """*Judge.* Distance from focus at which the picture was taken."""
+    again: frozenset[int] = frozenset()
+    """Tiles to take again."""
+
+
 class Keeper(ABC):
-    """Looks after the focus of one scan of tiles.
+    """Takes the tiles of one scan and looks after their focus.
+
+    Args:
+        ground: The tiles and their microscope.
 
     Attributes:
+        stride: Only every so many tiles are taken; more than one where no tile depends on those before.
         searched_from_depths: *Judge.* Distance from focus at which each search was begun.
     """
 
-    def __init__(self) -> None:
+    stride = 1
+
+    def __init__(self, ground: Landscape) -> None:
+        self.scope = ground.scope
         self.searched_from_depths: list[float] = []
 
-    def before(self, scope: Scope) -> None:  # noqa: B027 - most have nothing to do before a tile
-        """The stage has come to a tile that is to be taken."""
-
     @abstractmethod
-    def after(self, scope: Scope, tile: int, pixels: Pixels, times_taken: int) -> set[int]:
-        """A tile has been taken; give the tiles to take again."""
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Take a tile that the stage has come to and that was taken so often before."""
 
-    def search(self, scope: Scope) -> None:
+    def picture(self) -> tuple[Pixels, float]:
+        """Scan, and tell how far from focus that was."""
+        pixels = self.scope.scan()
+        return pixels, defocus_of_scan(self.scope, -1)
+
+    def search(self) -> None:
         """Run the published search."""
-        self.searched_from_depths.append(scope.defocus_depths)
-        peers.published(scope, maxiter=PUBLISHED_MAXITER)
+        self.searched_from_depths.append(self.scope.defocus_depths)
+        peers.published(self.scope, maxiter=PUBLISHED_MAXITER)
+
+
+def defocus_of_scan(scope: Scope, index: int) -> float:
+    """*Judge.* Distance from focus of one of the scans taken so far, in D."""
+    return scope.column.scans[index].defocus_um / 1000.0 / scope.depth_mm
 
 
 class Never(Keeper):
     """Leaves the lens alone."""
 
-    def after(self, scope: Scope, tile: int, pixels: Pixels, times_taken: int) -> set[int]:
-        """Nothing."""
-        return set()
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Scan."""
+        return Taken(self.picture()[1])
 
 
 class EveryTile(Keeper):
-    """Runs the published search before every tile."""
+    """Runs the published search before every tile.
 
-    def before(self, scope: Scope) -> None:
-        """Search."""
-        self.search(scope)
+    It searches the whole range and knows nothing of the tile before, so a sample of the tiles tells all.
+    """
 
-    def after(self, scope: Scope, tile: int, pixels: Pixels, times_taken: int) -> set[int]:
-        """Nothing."""
-        return set()
+    stride = 4
+
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Search, and scan."""
+        self.search()
+        return Taken(self.picture()[1])
 
 
 class Published(Keeper):
     """Runs the published search when the published score falls below a share of the first tile's."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, ground: Landscape) -> None:
+        super().__init__(ground)
         self._baseline: float | None = None
 
-    def after(self, scope: Scope, tile: int, pixels: Pixels, times_taken: int) -> set[int]:
-        """Compare; search and take the tile once more when it is below."""
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Scan and compare; when it is below, search and have the tile taken once more."""
+        pixels, defocus = self.picture()
         score = peers.laplacian_variance(pixels)
         if self._baseline is None:
             self._baseline = score
-        if times_taken > 1 or score >= PUBLISHED_RATIO * self._baseline:
-            return set()
-        self.search(scope)
-        return {tile}
+        if times_taken or score >= PUBLISHED_RATIO * self._baseline:
+            return Taken(defocus)
+        self.search()
+        return Taken(defocus, frozenset({tile}))
 
 
 class Own(Keeper):
-    """focusd's way, as its service and the demo's acquisition go about it together.
+    """focusd takes the tiles, and the acquisition does what its answers call for, as in the demo.
 
-    The first frame is focused and taken once more as the baseline; a suspect tile is taken again at once;
-    focus lost leads to a refocus, and the tiles since the first below the baseline are taken again.
+    A suspect tile is taken again at once; after a refocus the tiles since the first below the baseline are.
 
     Args:
-        clock: Seconds.
+        ground: The tiles and their microscope.
+        daemon: focusd, connected to it.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._drift = DriftSettings()
-        self._detector = own_detector(self._drift)
-        refocus = RefocusSettings()
-        self._attempts = Attempts(refocus.attempts, refocus.cool_down_s, clock)
-        self._baseline: Mapping[str, Score] | None = None
-        self._tile_of_frame: list[int] = []
+    def __init__(self, ground: Landscape, daemon: Daemon) -> None:
+        super().__init__(ground)
+        self._daemon = daemon
+        self._tile_of_frame: dict[int, int] = {}
 
-    def after(self, scope: Scope, tile: int, pixels: Pixels, times_taken: int) -> set[int]:
-        """Judge the tile as the monitor does, and act on it as the keeper does."""
-        frame = len(self._tile_of_frame)
-        self._tile_of_frame.append(tile)
-        measurement = measure(pixels, (self._drift.metric,))
-        if not measurement.quality.judgeable:
-            return set()
-        if self._baseline is None:
-            return self._refocused(scope, pixels, since=frame)
-        metric = self._drift.metric
-        decision = self._detector.fold(frame, measurement.scores[metric], self._baseline[metric].value)
-        if decision.verdict is DriftState.SUSPECT:
-            return {tile}
-        if decision.verdict is DriftState.OUT_OF_FOCUS:
-            first = decision.first_below
-            return self._refocused(scope, pixels, since=frame if first is None else first)
-        return set()
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Let focusd scan and judge the tile."""
+        first_scan = len(self.scope.column.scans)
+        answer = self._daemon.scan()
+        defocus = defocus_of_scan(self.scope, first_scan)
+        verdict, refocus = answer.verdict, answer.refocus
+        self._tile_of_frame[verdict.frame_id] = tile
+        if refocus is None:
+            return Taken(defocus, frozenset({tile} if verdict.verdict is Verdict.SUSPECT else ()))
+        self.searched_from_depths.append(defocus)
+        if refocus.result is None or not refocus.result.is_success:
+            return Taken(defocus)
+        since = verdict.reacquire_from or verdict.frame_id
+        return Taken(defocus, frozenset(one for frame, one in self._tile_of_frame.items() if frame >= since))
 
-    def _refocused(self, scope: Scope, pixels: Pixels, *, since: int) -> set[int]:
-        """Refocus unless focusd has given up for now; give the tiles lost since a frame."""
-        if self._attempts.exhausted:
-            return set()
-        self.searched_from_depths.append(scope.defocus_depths)
-        driven = drive.refocus(scope, drive.settings_for(RefocusSettings().method, scope), first=pixels)
-        if driven.verified is None:
-            self._attempts.failed()
-            return set()
-        self._attempts.reset()
-        self._detector.reset()
-        if self._baseline is None:
-            reference = driven.verified
-            if drive.focus_region(scope) is not None:
-                # The refocus has looked at a part of the frame only; the reference is a whole one.
-                reference = measure(scope.scan(), (self._drift.metric,))
-            self._baseline = reference.scores if reference.quality.judgeable else None
-        return set(self._tile_of_frame[since:])
+
+@contextmanager
+def _own(ground: Landscape) -> Iterator[Keeper]:
+    with Daemon(ground.scope, configuration(ground.scope), clock=ground.clock) as daemon:
+        yield Own(ground, daemon)
 
 
 OWN = "focusd"
 EVERY_TILE = "published search every tile"
 PUBLISHED = "published detect + focus"
-WAYS: Mapping[str, Callable[[Clock], Keeper]] = MappingProxyType(
+WAYS: Mapping[str, Callable[[Landscape], AbstractContextManager[Keeper]]] = MappingProxyType(
     {
-        "never refocus": lambda _: Never(),
-        EVERY_TILE: lambda _: EveryTile(),
-        PUBLISHED: lambda _: Published(),
-        OWN: Own,
+        "never refocus": lambda ground: nullcontext(Never(ground)),
+        EVERY_TILE: lambda ground: nullcontext(EveryTile(ground)),
+        PUBLISHED: lambda ground: nullcontext(Published(ground)),
+        OWN: _own,
     }
 )

@@ -169,7 +169,7 @@ def _results_table(seen: Sequence[Outcome], own: Sequence[str]) -> Table:
 
 def _cpu_table(outcomes: Sequence[Outcome], own: Sequence[str]) -> Table:
     rows = [(name, _of(outcomes, name).cpu_ms) for name in own]
-    note = "measuring and asking; a full frame is 512 x 512"
+    note = "all that focusd does, store and log included; a full frame is 512 x 512"
     return Table("processor time of a focus scan", ("strategy", "ms"), tuple(rows), note)
 
 

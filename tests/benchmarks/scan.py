@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from tests.benchmarks import goals, pictures
-from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS
+from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS, Keeper
 from tests.benchmarks.landscape import Landscape
 from tests.benchmarks.pool import spread
 from tests.benchmarks.report import Report
@@ -61,27 +62,31 @@ def _scan(job: _Job) -> ScanResult:
     options = job.options
     seed = options.seed + job.number
     ground = Landscape(options.side, options.dose, options.texture, seed)
-    scope, keeper = ground.scope, WAYS[job.way](ground.clock)
-    defocus, taken = [0.0] * ground.tiles, [0] * ground.tiles
-    due = list(range(ground.tiles - 1, -1, -1))
-    while due:
-        tile = due.pop()
-        ground.go_to(tile)
-        keeper.before(scope)
-        pixels = scope.scan()
-        defocus[tile] = scope.column.scans[-1].defocus_um / 1000.0 / scope.depth_mm
-        taken[tile] += 1
-        again = keeper.after(scope, tile, pixels, taken[tile])
-        due.extend(sorted((one for one in again if taken[one] < TIMES_TAKEN_AT_MOST), reverse=True))
+    with WAYS[job.way](ground) as keeper:
+        defocus, taken = _take_all(ground, keeper)
     return ScanResult(
         way=job.way,
         side=options.side,
         seed=seed,
-        scans=scope.scans,
+        scans=ground.scope.scans,
         searched_from_depths=keeper.searched_from_depths,
         defocus_depths=[defocus[tile] for tile in ground.by_place()],
         times_taken=[taken[tile] for tile in ground.by_place()],
     )
+
+
+def _take_all(ground: Landscape, keeper: Keeper) -> tuple[list[float], list[int]]:
+    """Take the tiles; give the distance from focus at the last take (NaN: none), and how often each was taken."""
+    defocus, taken = [math.nan] * ground.tiles, [0] * ground.tiles
+    due = list(range(0, ground.tiles, keeper.stride))[::-1]
+    while due:
+        tile = due.pop()
+        ground.go_to(tile)
+        take = keeper.take(tile, taken[tile])
+        defocus[tile] = take.defocus_depths
+        taken[tile] += 1
+        due.extend(sorted((one for one in take.again if taken[one] < TIMES_TAKEN_AT_MOST), reverse=True))
+    return defocus, taken
 
 
 def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,25 +24,29 @@ class ScanResult:
     searched_from_depths: list[float] = field(default_factory=list)
     """Distance from focus at which each search was begun."""
     defocus_depths: list[float] = field(default_factory=list)
-    """Of the last take of each tile, by row and column."""
+    """Of the last take of each tile, row by row; NaN where it was not taken."""
     times_taken: list[int] = field(default_factory=list)
 
     @property
     def in_focus_percent(self) -> float:
         """Share of the tiles whose last take is within two depths of field of focus."""
-        return 100.0 * float(np.mean(np.abs(self.defocus_depths) < IN_FOCUS_DEPTHS))
+        return 100.0 * float(np.mean(np.abs(self._taken) < IN_FOCUS_DEPTHS))
 
     @property
     def extra_scans(self) -> float:
         """Scans a tile beyond one."""
-        return self.scans / len(self.defocus_depths) - 1.0
+        return self.scans / len(self._taken) - 1.0
 
     @property
     def p95_depths(self) -> float:
         """Distance from focus that all but a twentieth of the tiles keep within."""
-        return float(np.percentile(np.abs(self.defocus_depths), 95))
+        return float(np.percentile(np.abs(self._taken), 95))
 
     @property
     def needless_searches(self) -> int:
         """Searches begun with the picture in focus."""
         return sum(abs(depths) < NEEDLESS_DEPTHS for depths in self.searched_from_depths)
+
+    @property
+    def _taken(self) -> list[float]:
+        return [depths for depths in self.defocus_depths if not math.isnan(depths)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class Ending:
     result: RefocusResult | None = None
     reason: str = ""
     cpu_s: float | None = None
+    """Processor time of all that focusd did, store and log included, but not of making the images."""
 
 
 Strategy = Callable[[Scope], Ending]
@@ -70,8 +72,17 @@ def _matches(name: str, full: str) -> bool:
 
 def _own(method: str, *, whole_frames: bool) -> Strategy:
     def strategy(scope: Scope) -> Ending:
-        driven = drive.refocus(scope, drive.settings_for(method, scope), whole_frames=whole_frames)
-        return Ending(driven.result, driven.reason, driven.cpu_s)
+        config = drive.configuration(
+            scope,
+            method=method,
+            focus_region="frame" if whole_frames else "auto",
+            keeps_baseline=False,
+        )
+        with drive.Daemon(scope, config) as daemon:
+            began = time.process_time()
+            record = daemon.refocus()
+            cpu_s = time.process_time() - began - scope.rendering_cpu_s
+        return Ending(record.result, record.reason, cpu_s)
 
     return strategy
 

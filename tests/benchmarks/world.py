@@ -100,6 +100,8 @@ class Scope:
         self._max_scans = max_scans
         self._scans_before = column.scan_count
         self._electrons = 0.0
+        self.rendering_cpu_s = 0.0
+        """*Judge.* Processor time spent on making the images."""
 
     @property
     def limits_mm(self) -> tuple[float, float]:
@@ -126,7 +128,9 @@ class Scope:
         request = replace(
             self.request, region=region, dwell_time_us=dwell_time_us or self.request.dwell_time_us
         )
+        began = time.process_time()
         pixels = self.column.render(request)
+        self.rendering_cpu_s += time.process_time() - began
         self._electrons += self.column.scans[-1].electrons
         return pixels
 

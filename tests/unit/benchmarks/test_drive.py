@@ -1,132 +1,82 @@
-"""The benchmark drives a search exactly as the service does."""
+"""The benchmark runs focusd itself over its microscope, as the daemon runs."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from focusd.config import RefocusSettings, ScanSettings
-from focusd.focus.measure import Measurement, measure
-from focusd.frame import Frame, ImagingConditions, ScanRequest
-from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
-from focusd.records import RefocusRecord, RefocusTrigger
-from focusd.service.refocus import Refocus
-from focusd.sources.scan import ScanSource
-from focusd.store.database import open_store
+from focusd.records import RefocusResult, ScanRole, Verdict
 from tests.benchmarks import drive
+from tests.benchmarks.landscape import Clock
 from tests.benchmarks.world import Scope, Trial, make_scope
 
 
-class ScopeMicroscope:
-    """Lets the service use a benchmark's microscope.
-
-    Args:
-        scope: The microscope.
-    """
-
-    identity = MicroscopeIdentity("benchmark")
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self.limits_mm = scope.limits_mm
-
-    async def get_state(self) -> MicroscopeState:
-        return MicroscopeState(self._scope.working_distance_mm)
-
-    async def get_working_distance(self) -> float:
-        return self._scope.working_distance_mm
-
-    async def set_working_distance(self, working_distance_mm: float) -> float:
-        return self._scope.move(working_distance_mm)
-
-    @asynccontextmanager
-    async def acquisition(self) -> AsyncIterator[None]:
-        yield
-
-    async def scan(self, request: ScanRequest) -> Frame:
-        rows, columns = request.shape
-        return Frame(
-            pixels=self._scope.scan(request.region),
-            conditions=ImagingConditions(rows, columns, 8, request.dwell_time_us, 10.0),
-            working_distance_mm=self._scope.working_distance_mm,
-            acquired_at=time.time(),
-        )
-
-    async def ping(self) -> float:
-        return 0.0
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        """Never: there is no link."""
+def _scope(image: str = "gold", distance: str = "small") -> Scope:
+    return make_scope(Trial("std", image, 200.0, distance, 0, seed=4))
 
 
-async def _as_the_service_does(scope: Scope, settings: RefocusSettings, directory: Path) -> RefocusRecord:
-    microscope = ScopeMicroscope(scope)
-    frame = scope.request
+@pytest.mark.parametrize(("region", "share"), [("frame", 1.0), ("auto", 0.25)])
+def test_a_refocus_is_recorded_as_the_microscope_saw_it(region: drive.FocusRegion, share: float) -> None:
+    """The service's record holds every scan the microscope took, where it took it, and what it cost."""
+    scope = _scope()
+    config = drive.configuration(scope, focus_region=region, keeps_baseline=False)
 
-    async def scored(frame: Frame) -> Measurement:
-        return await asyncio.to_thread(measure, frame.pixels, (drive.DRIFT_METRIC, settings.metric))
+    with drive.Daemon(scope, config) as daemon:
+        record = daemon.refocus()
 
-    record = RefocusRecord(
-        refocus_id=1,
-        trigger=RefocusTrigger.REQUEST,
-        method=settings.method,
-        metric=settings.metric,
-        condition="",
-        started_at=0.0,
-        start_working_distance_mm=None,
-        max_scans=settings.max_scans,
-    )
-    async with open_store(directory, max_frames=100) as store:
-        refocus = Refocus(
-            microscope,
-            store.journal,
-            settings,
-            record,
-            source=ScanSource(
-                ScanSettings(width=frame.width, height=frame.height, dwell_time_us=frame.dwell_time_us)
-            ),
-            measure=scored,
-            on_progress=lambda _: None,
-            tolerance_mm=0.001,
-        )
-        return (await refocus.run()).record
+    assert record.result is RefocusResult.REFOCUSED
+    assert record.scans[0].role is ScanRole.START
+    assert len(record.scans) == scope.scans
+    assert [entry.working_distance_mm for entry in scope.column.scans] == [
+        scan.working_distance_mm for scan in record.scans
+    ]
+    assert scope.dose_frames == pytest.approx(share * scope.scans)
+    assert abs(scope.defocus_depths) < 1.0
 
 
-@pytest.mark.parametrize("method", ["brent", "brent-wide"])
-@pytest.mark.parametrize(
-    ("image", "distance", "dose"), [("gold", "small", 50.0), ("gold", "far", 200.0), ("resin", "small", 50.0)]
-)
-async def test_takes_the_same_course_as_the_service(
-    method: str, image: str, distance: str, dose: float, tmp_path: Path
-) -> None:
-    """From one start, driver and service scan the same places and end with the same result and lens."""
-    trial = Trial("rough", image, dose, distance, 0, seed=4)
-    ours, theirs = make_scope(trial), make_scope(trial)
-    settings = drive.settings_for(method, ours)
+def test_a_scan_is_judged_and_its_frame_begins_the_refocus() -> None:
+    """The first frame teaches: focusd refocuses on it, and its frame spares the scan at the start."""
+    scope = _scope()
 
-    driven = drive.refocus(ours, settings)
-    record = await _as_the_service_does(theirs, settings, tmp_path)
+    with drive.Daemon(scope, drive.configuration(scope, focus_region="frame")) as daemon:
+        first, second = daemon.scan(), daemon.scan()
 
-    assert driven.places_mm == [scan.working_distance_mm for scan in record.scans]
-    assert (driven.result, driven.reason) == (record.result, record.reason)
-    assert ours.column.actual_working_distance_mm == theirs.column.actual_working_distance_mm
-    assert ours.dose_frames == theirs.dose_frames
+    assert first.verdict.verdict is Verdict.LEARNING
+    assert first.refocus is not None
+    assert first.refocus.scans[0].beam_time_s == 0.0
+    assert len(first.refocus.scans) + 1 == scope.scans
+    assert second.verdict.verdict is Verdict.IN_FOCUS
 
 
-def test_the_alarm_frame_serves_as_the_first_scan() -> None:
-    """A frame just taken at the start saves the search a scan and does not change its course."""
-    trial = Trial("std", "gold", 200.0, "small", 0, seed=4)
-    fresh, given = make_scope(trial), make_scope(trial)
-    settings = drive.settings_for("brent", fresh)
+def test_pauses_of_the_service_follow_the_simulated_time() -> None:
+    """After its failures focusd pauses, and tries again when the simulated clock says so."""
+    scope = _scope("resin")
+    clock = Clock()
+    config = drive.configuration(scope)
 
-    without = drive.refocus(fresh, settings)
-    with_frame = drive.refocus(given, settings, first=given.scan())
+    with drive.Daemon(scope, config, clock=clock) as daemon:
+        attempts = daemon.supervisor._keeper._attempts
+        for _ in range(config.refocus.attempts):
+            attempts.failed()
+        assert attempts.exhausted
+        clock.moves += 100_000
+        assert not attempts.exhausted
 
-    assert given.scans == fresh.scans
-    assert len(with_frame.places_mm) == len(without.places_mm) - 1
-    assert with_frame.result == without.result
+
+def test_every_daemon_leaves_nothing_behind() -> None:
+    """Daemons come one after another, and no task or loop of theirs outlives them."""
+    scope = _scope()
+
+    for _ in range(2):
+        with drive.Daemon(scope, drive.configuration(scope)):
+            pass
+
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        asyncio.get_running_loop()
+
+
+def test_an_unknown_method_is_named() -> None:
+    """A misspelt method does not fall back to the default."""
+    with pytest.raises(ValueError, match="unknown method 'brend'; known are"):
+        drive.configuration(_scope(), method="brend")
