@@ -155,6 +155,9 @@ class BaselineSettings(_Section):
     the first frames; ``manual``: wait for the operator."""
     learn_frames: Annotated[int, Field(ge=1, le=1000)] = 10
     """Judgeable frames that policy ``learn`` needs."""
+    follow_frames: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Frames are compared with the median of so many that were found in focus, between 0.8 and 2 times the
+    baseline; 0 compares them with the baseline itself."""
 
 
 class DriftSettings(_Section):
@@ -162,12 +165,26 @@ class DriftSettings(_Section):
 
     metric: str = "band_ratio"
     """Metric that is compared with the baseline; see ``focusd score --list``."""
-    threshold_ratio: Fraction = 0.7
-    """A frame under this share of the baseline is below."""
-    frames_below: Annotated[int, Field(ge=1, le=100)] = 2
-    """So many frames below ..."""
-    frames_window: Annotated[int, Field(ge=1, le=100)] = 3
+    detector: Literal["ratio", "cusum", "ewma"] = "ratio"
+    """``ratio``: enough frames below a share of the baseline, soonest at a marked loss; ``cusum`` (Page 1954)
+    and ``ewma`` (Roberts 1959): control charts of the log score, which also notice small and slow losses."""
+    threshold_ratio: Fraction = 0.75
+    """``ratio``: a frame under this share of the baseline is below."""
+    frames_below: Annotated[int, Field(ge=1, le=100)] = 3
+    """``ratio``: so many frames below ..."""
+    frames_window: Annotated[int, Field(ge=1, le=100)] = 4
     """... among this many judgeable frames mean that focus is lost."""
+    cusum_reference: Annotated[float, Field(ge=0, le=10)] = 0.5
+    """``cusum``: fall of a frame that is allowed, in units of the content's scatter."""
+    cusum_limit: Annotated[float, Field(gt=0, le=1000)] = 20.0
+    """``cusum``: sum of the falls beyond that which means that focus is lost, in the same units."""
+    ewma_weight: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """``ewma``: weight of the newest frame."""
+    ewma_limit: Annotated[float, Field(gt=0, le=100)] = 7.0
+    """``ewma``: average that means that focus is lost, in its own standard deviations."""
+    lost_signal_frames: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """So many frames in a row without any signal, where frames used to have plenty, mean that focus may be
+    lost altogether; 0 never takes it so."""
 
     @model_validator(mode="after")
     def _window_holds_them(self) -> DriftSettings:

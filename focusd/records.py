@@ -27,7 +27,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FrameVerdict:
-    """One frame as it was judged. ``sharpness`` is the drift metric's score, ``None`` if unjudgeable."""
+    """One frame as it was judged.
+
+    ``sharpness`` is the drift metric's score, ``None`` if unjudgeable. ``baseline_sharpness`` is what it was
+    compared with: the stored baseline, following the content of the specimen within a narrow band. ``reason``
+    says why a frame is unjudgeable, and of another what is odd about it: ``gain_changed``, ``lost_signal``.
+    """
 
     frame_id: int
     acquired_at: float
@@ -46,6 +51,12 @@ class FrameVerdict:
     stage_position: StagePosition | None
     reacquire_from: int | None = None
     """When out of focus: the first frame of the run of frames below the baseline."""
+    mean_level: float | None = None
+    """Mean grey level."""
+    contrast: float | None = None
+    """Standard deviation of the grey levels over the converter's range."""
+    dark_fraction: float | None = None
+    """Share of the pixels at zero."""
 
 
 class RefocusResult(StrEnum):

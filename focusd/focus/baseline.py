@@ -1,16 +1,24 @@
 """How the reference sharpness of an imaging condition comes about, and what may change it.
 
 One rule guards it: a baseline never gets worse but by an operator's act. Otherwise a run of slightly blurred
-frames would become the norm, and the next run, slightly worse, after it.
+frames would become the norm, and the next run, slightly worse, after it. What frames are compared with may
+follow the content of the specimen, but only within a band about the baseline, however long it goes on.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from statistics import median
 
 from focusd.focus.quality import Quality
 from focusd.focus.spectrum import Score
+
+ANCHOR_FRAMES = 10
+"""As many frames as a baseline counts for in the running reference."""
+LOWEST, HIGHEST = 0.8, 2.0
+"""How far from the baseline the running reference may go, as a factor. Content scatters by 0.06 to 0.3 in the
+logarithm (one sigma), and 1.5 depths of field take ``band_ratio`` down to 0.8."""
 
 
 class BaselineLearner:
@@ -37,6 +45,39 @@ class BaselineLearner:
             return None
         names = [name for name in self._frames[0] if all(name in frame for frame in self._frames)]
         return {name: median(frame[name].value for frame in self._frames) for name in names}
+
+
+class RunningReference:
+    """What frames are compared with: the median of recent frames in focus, within a band about the baseline.
+
+    A baseline from one verified picture is as far from the rest of the specimen as its content happens to be:
+    where textures wander in simulation, one frame as the reference raised three times the false alarms that
+    this does. Downwards the band is what content alone makes one picture differ by, so a slow loss of focus
+    can take the reference along no farther than that. Upwards it is wider: no loss of focus makes frames
+    sharper, and a poor first picture must not hide one.
+
+    Args:
+        anchor: The baseline's sharpness; it counts as ``ANCHOR_FRAMES`` frames.
+        frames: Recent frames that count; 0 keeps the reference at the anchor.
+
+    Raises:
+        ValueError: the anchor is not positive, or the number negative.
+    """
+
+    def __init__(self, anchor: float, frames: int) -> None:
+        if not anchor > 0.0:
+            raise ValueError(f"a baseline's sharpness must be positive, got {anchor:g}")
+        self.anchor = anchor
+        self._recent: deque[float] = deque(maxlen=frames)
+        self.value = anchor
+
+    def learn(self, sharpness: float) -> None:
+        """Take in a frame that was found in focus."""
+        if self._recent.maxlen == 0 or not sharpness > 0.0:
+            return
+        self._recent.append(sharpness)
+        middle = median([*self._recent, *[self.anchor] * ANCHOR_FRAMES])
+        self.value = min(max(middle, LOWEST * self.anchor), HIGHEST * self.anchor)
 
 
 def may_teach(quality: Quality, *, source: str, known: bool) -> bool:

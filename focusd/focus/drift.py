@@ -1,17 +1,30 @@
-"""Has focus been lost? A sequential detector over the frames of one imaging condition."""
+"""Has focus been lost? Sequential detectors over the frames of one imaging condition, in one table.
+
+``ratio`` counts frames below a share of the reference: it needs a marked fall and notices it soonest.
+``cusum`` and ``ewma`` add up how far frames fall, in units of how much the content makes them differ: they
+also notice a slow or small loss, later. All see nothing but frames that can be judged.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
+from focusd.focus.charts import Chart, Cusum, Ewma
+from focusd.focus.scatter import RobustScatter, log_score
 from focusd.focus.spectrum import Score
 
 EXPLAINED_BY_NOISE = 1.0
 """A score less than so many standard errors under the threshold may be noise and is not counted as below.
 None would double the false alarms at low dose, two would miss a step of 2 depths of field in six."""
+SUSPECT_SHARE = 0.5
+"""Share of a chart's limit from which on a frame that is below the reference is suspect."""
+MOST_DEVIATION = 6.0
+"""One frame counts for at most so many units of scatter: a single odd one never raises a chart's alarm."""
 
 
 class DriftState(StrEnum):
@@ -30,7 +43,7 @@ class DriftDecision:
     ratio: float
     """Sharpness over the baseline's."""
     first_below: int | None
-    """The first frame of the run of frames below the baseline that this one belongs to."""
+    """The frame since which there has been evidence of a loss without a break, if there is any."""
 
 
 class DriftDetector(Protocol):
@@ -71,10 +84,8 @@ class RatioDetector:
         Raises:
             ValueError: the reference is not positive.
         """
-        if reference <= 0.0:
-            raise ValueError(f"a baseline's sharpness must be positive, got {reference:g}")
         highest = score.value + EXPLAINED_BY_NOISE * score.standard_error
-        below = highest < self._threshold_ratio * reference
+        below = highest < self._threshold_ratio * _positive(reference)
         self._window.append(below)
         if below and self._first_below is None:
             self._first_below = frame_id
@@ -90,3 +101,105 @@ class RatioDetector:
         """Forget all frames."""
         self._window.clear()
         self._first_below = None
+
+
+class ChartDetector:
+    """Focus is lost when a control chart of the log scores says so.
+
+    The scatter that the chart is scaled by is learned from frames that are not suspect, and kept over
+    ``reset``: it belongs to the specimen.
+
+    Args:
+        chart: Adds up the deviations.
+    """
+
+    def __init__(self, chart: Chart) -> None:
+        self._chart = chart
+        self._scatter = RobustScatter()
+        self._first_below: int | None = None
+
+    def fold(self, frame_id: int, score: Score, reference: float) -> DriftDecision:
+        """Judge one frame; out of focus only if it is itself below the reference.
+
+        Raises:
+            ValueError: the reference is not positive.
+        """
+        value, middle = log_score(score), log_score(Score(_positive(reference), 0.0))
+        deviation = (value - middle) / self._scatter.value
+        share = self._chart.fold(min(max(deviation, -MOST_DEVIATION), MOST_DEVIATION))
+        if share == 0.0:
+            self._first_below = None
+        elif self._first_below is None:
+            self._first_below = frame_id
+        verdict = DriftState.IN_FOCUS
+        if share < SUSPECT_SHARE:
+            self._scatter.learn(value)
+        elif deviation < 0.0:
+            verdict = DriftState.OUT_OF_FOCUS if share >= 1.0 else DriftState.SUSPECT
+        return DriftDecision(verdict, score.value / reference, self._first_below)
+
+    def reset(self) -> None:
+        """Forget the evidence, but not the scatter."""
+        self._chart.reset()
+        self._first_below = None
+
+
+class DriftParameters(Protocol):
+    """What the detectors are made from; ``focusd.config.DriftSettings`` says what each means."""
+
+    @property
+    def threshold_ratio(self) -> float:
+        """Of ``ratio``."""
+
+    @property
+    def frames_below(self) -> int:
+        """Of ``ratio``."""
+
+    @property
+    def frames_window(self) -> int:
+        """Of ``ratio``."""
+
+    @property
+    def cusum_reference(self) -> float:
+        """Of ``cusum``."""
+
+    @property
+    def cusum_limit(self) -> float:
+        """Of ``cusum``."""
+
+    @property
+    def ewma_weight(self) -> float:
+        """Of ``ewma``."""
+
+    @property
+    def ewma_limit(self) -> float:
+        """Of ``ewma``."""
+
+
+DETECTORS: Mapping[str, Callable[[DriftParameters], DriftDetector]] = MappingProxyType(
+    {
+        "ratio": lambda with_: RatioDetector(with_.threshold_ratio, with_.frames_below, with_.frames_window),
+        "cusum": lambda with_: ChartDetector(Cusum(with_.cusum_reference, with_.cusum_limit)),
+        "ewma": lambda with_: ChartDetector(Ewma(with_.ewma_weight, with_.ewma_limit)),
+    }
+)
+
+
+def make_detector(name: str, parameters: DriftParameters) -> DriftDetector:
+    """Make a detector for one imaging condition.
+
+    Raises:
+        ValueError: there is none of that name, and the message lists those there are; or a parameter cannot
+            work.
+    """
+    try:
+        make = DETECTORS[name]
+    except KeyError:
+        raise ValueError(f"unknown detector {name!r}; known are {', '.join(DETECTORS)}") from None
+    return make(parameters)
+
+
+def _positive(reference: float) -> float:
+    if not reference > 0.0:
+        raise ValueError(f"a baseline's sharpness must be positive, got {reference:g}")
+    return reference

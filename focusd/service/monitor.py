@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 import structlog
 
 from focusd.config import BaselineSettings, DriftSettings
-from focusd.focus.baseline import BaselineLearner
-from focusd.focus.drift import DriftDetector, RatioDetector
 from focusd.focus.measure import Measurement, measure
 from focusd.frame import Frame, ImagingConditions
 from focusd.records import Baseline, FrameVerdict, Verdict
+from focusd.service.watch import Watch
 from focusd.store.database import Store
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Watch:
-    """What is known of one imaging condition since the daemon started."""
-
-    conditions: ImagingConditions
-    detector: DriftDetector
-    learner: BaselineLearner
-    baseline: Baseline | None = None
-    last: Measurement | None = None
-    """Of the last judgeable frame, ..."""
-    last_working_distance_mm: float | None = None
-    """... and where the lens stood then."""
 
 
 class Monitor:
@@ -50,8 +34,8 @@ class Monitor:
         self._drift = drift
         self._settings = baseline
         self._metrics = (drift.metric, refocus_metric)
-        self._watches: list[_Watch] = []
-        self._current: _Watch | None = None
+        self._watches: list[Watch] = []
+        self._current: Watch | None = None
 
     @property
     def baseline(self) -> Baseline | None:
@@ -102,7 +86,7 @@ class Monitor:
     def forget_suspicion(self) -> None:
         """Drop what the detectors have gathered, e.g. after a pause."""
         for watch in self._watches:
-            watch.detector.reset()
+            watch.forget_suspicion()
 
     async def capture(self) -> Baseline | None:
         """Make the last judgeable frame the baseline of its condition, by the operator's word."""
@@ -118,80 +102,59 @@ class Monitor:
         await self._store.baselines.put(baseline)
         for watch in self._watches:
             if watch.conditions.matches(baseline.conditions):
-                watch.baseline = baseline
-                watch.detector.reset()
+                watch.set_baseline(baseline)
 
     async def delete(self, condition: str) -> bool:
         """Forget a baseline; tell whether there was one."""
         for watch in self._watches:
             if watch.baseline is not None and watch.baseline.condition == condition:
-                watch.baseline = None
-                watch.learner = BaselineLearner(self._settings.learn_frames)
-                watch.detector.reset()
+                watch.set_baseline(None)
         return await self._store.baselines.delete(condition)
 
-    async def _watch(self, conditions: ImagingConditions) -> _Watch:
+    async def _watch(self, conditions: ImagingConditions) -> Watch:
         for watch in self._watches:
             if watch.conditions.matches(conditions):
                 break
         else:
             baseline = await self._store.baselines.find(conditions)
-            watch = _Watch(
-                baseline.conditions if baseline else conditions,
-                RatioDetector(
-                    threshold_ratio=self._drift.threshold_ratio,
-                    frames_below=self._drift.frames_below,
-                    frames_window=self._drift.frames_window,
-                ),
-                BaselineLearner(self._settings.learn_frames),
-                baseline,
-            )
+            conditions = baseline.conditions if baseline else conditions
+            watch = Watch(conditions, self._drift, self._settings, baseline)
             self._watches.append(watch)
         self._current = watch
         return watch
 
-    async def _verdict(self, frame: Frame, measurement: Measurement, watch: _Watch) -> FrameVerdict:
+    async def _verdict(self, frame: Frame, measurement: Measurement, watch: Watch) -> FrameVerdict:
         frame_id = await self._store.frames.next_id()
         quality = measurement.quality
-        score = measurement.scores[self._drift.metric]
-        reference = watch.baseline.sharpness.get(self._drift.metric) if watch.baseline else None
-        ratio: float | None = None
-        first_below: int | None = None
-        if not quality.judgeable:
-            verdict = Verdict.UNJUDGEABLE
-        else:
-            watch.last = measurement
-            watch.last_working_distance_mm = frame.working_distance_mm
-            if reference is None:
-                verdict = Verdict.LEARNING
-                await self._learn(watch, frame, measurement)
-            else:
-                decision = watch.detector.fold(frame_id, score, reference)
-                verdict, ratio, first_below = (
-                    Verdict(decision.verdict.value),
-                    decision.ratio,
-                    decision.first_below,
-                )
+        judgement = watch.judge(frame_id, measurement)
+        score = measurement.scores[self._drift.metric] if quality.judgeable else None
+        if quality.judgeable:
+            watch.last, watch.last_working_distance_mm = measurement, frame.working_distance_mm
+        if judgement.verdict is Verdict.LEARNING:
+            await self._learn(watch, frame, measurement)
         return FrameVerdict(
             frame_id=frame_id,
             acquired_at=frame.acquired_at,
-            verdict=verdict,
+            verdict=judgement.verdict,
             condition=watch.conditions.key,
-            reason=quality.reason,
+            reason=judgement.reason,
             metric=self._drift.metric,
-            sharpness=score.value if quality.judgeable else None,
-            sharpness_standard_error=score.standard_error if quality.judgeable else None,
-            baseline_sharpness=reference,
-            ratio=ratio,
+            sharpness=score.value if score else None,
+            sharpness_standard_error=score.standard_error if score else None,
+            baseline_sharpness=judgement.reference,
+            ratio=judgement.ratio,
             laplacian_variance=measurement.laplacian_variance,
             signal_to_noise=quality.signal_to_noise,
             saturated_fraction=quality.saturated_fraction,
             working_distance_mm=frame.working_distance_mm,
             stage_position=frame.stage_position,
-            reacquire_from=first_below if verdict is Verdict.OUT_OF_FOCUS else None,
+            reacquire_from=judgement.reacquire_from,
+            mean_level=quality.mean_level,
+            contrast=quality.contrast,
+            dark_fraction=quality.dark_fraction,
         )
 
-    async def _learn(self, watch: _Watch, frame: Frame, measurement: Measurement) -> None:
+    async def _learn(self, watch: Watch, frame: Frame, measurement: Measurement) -> None:
         if self._settings.policy != "learn":
             return
         learnt = watch.learner.fold(measurement.scores)
@@ -209,7 +172,7 @@ class Monitor:
             )
 
     async def _keep(
-        self, watch: _Watch, measurement: Measurement, *, source: str, working_distance_mm: float | None
+        self, watch: Watch, measurement: Measurement, *, source: str, working_distance_mm: float | None
     ) -> Baseline:
         baseline = Baseline(
             conditions=watch.conditions,
@@ -222,10 +185,9 @@ class Monitor:
         await self._store_baseline(watch, baseline)
         return baseline
 
-    async def _store_baseline(self, watch: _Watch, baseline: Baseline) -> None:
+    async def _store_baseline(self, watch: Watch, baseline: Baseline) -> None:
         await self._store.baselines.put(baseline)
-        watch.baseline = baseline
-        watch.detector.reset()
+        watch.set_baseline(baseline)
         _log.info(
             "baseline_stored",
             condition=baseline.condition,

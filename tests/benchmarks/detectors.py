@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from focusd.config import DriftSettings
-from focusd.focus.baseline import BaselineLearner
-from focusd.focus.drift import DriftDetector, DriftState, RatioDetector
+from focusd.config import BaselineSettings, DriftSettings
+from focusd.focus.baseline import BaselineLearner, RunningReference
+from focusd.focus.drift import DETECTORS, DriftDetector, DriftState, make_detector
 from focusd.focus.spectrum import Score
 from tests.benchmarks.tiles import Tile
 
@@ -37,34 +37,45 @@ class OwnWatch:
         detector: The detector.
         metric: What it looks at.
         learn_frames: Judgeable frames whose median makes the baseline.
+        follow_frames: Frames in focus whose median the reference follows.
     """
 
-    def __init__(self, detector: DriftDetector, metric: str, learn_frames: int) -> None:
+    def __init__(self, detector: DriftDetector, metric: str, learn_frames: int, follow_frames: int) -> None:
         self._detector = detector
         self._metric = metric
         self._learner = BaselineLearner(learn_frames)
-        self._baseline: Mapping[str, float] | None = None
+        self._follow_frames = follow_frames
+        self._reference: RunningReference | None = None
         self._count = 0
 
     def learn(self, tiles: Sequence[Tile]) -> None:
-        """Make the baseline; with too few judgeable tiles, of those there are."""
+        """Make the baseline, and judge what comes after; with too few judgeable tiles, of those there are."""
         for tile in tiles:
-            if tile.judgeable and self._baseline is None:
-                self._baseline = self._learner.fold(tile.scores)
-        if self._baseline is None:
-            scores = [tile.scores[self._metric].value for tile in tiles if tile.judgeable]
-            self._baseline = {self._metric: median(scores)} if scores else None
+            if self._reference is not None:
+                self.fold(tile)
+            elif tile.judgeable:
+                learnt = self._learner.fold(tile.scores)
+                self._reference = self._follow(learnt[self._metric]) if learnt else None
+        scores = [tile.scores[self._metric].value for tile in tiles if tile.judgeable]
+        if self._reference is None and scores:
+            self._reference = self._follow(median(scores))
 
     def fold(self, tile: Tile) -> bool:
         """Judge a tile; one that cannot be judged is passed over."""
         self._count += 1
-        if self._baseline is None or not tile.judgeable:
+        if self._reference is None or not tile.judgeable:
             return False
-        decision = self._detector.fold(self._count, tile.scores[self._metric], self._baseline[self._metric])
+        score = tile.scores[self._metric]
+        decision = self._detector.fold(self._count, score, self._reference.value)
+        if decision.verdict is DriftState.IN_FOCUS:
+            self._reference.learn(score.value)
         if decision.verdict is not DriftState.OUT_OF_FOCUS:
             return False
         self._detector.reset()
         return True
+
+    def _follow(self, anchor: float) -> RunningReference:
+        return RunningReference(anchor, self._follow_frames)
 
 
 class PublishedWatch:
@@ -107,25 +118,31 @@ class Candidate:
 
 def own_detector(settings: DriftSettings) -> DriftDetector:
     """Give the detector that the service would use."""
-    return RatioDetector(
-        threshold_ratio=settings.threshold_ratio,
-        frames_below=settings.frames_below,
-        frames_window=settings.frames_window,
-    )
+    return make_detector(settings.detector, settings)
 
 
 def candidates() -> list[Candidate]:
-    """All detectors of the contest; a new one of focusd's gets a line here."""
+    """All detectors of the contest; focusd's begin with a baseline of one frame, as in the daemon."""
     settings = DriftSettings()
 
-    def own(learn_frames: int, drift: DriftSettings = settings) -> Callable[[], Watch]:
-        return lambda: OwnWatch(own_detector(drift), drift.metric, learn_frames)
+    def own(
+        learn_frames: int = 1, follow_frames: int = BaselineSettings().follow_frames, **drift: object
+    ) -> Callable[[], Watch]:
+        changed = settings.model_copy(update=drift)
+        return lambda: OwnWatch(own_detector(changed), changed.metric, learn_frames, follow_frames)
 
-    three = settings.model_copy(update={"frames_below": 3, "frames_window": 3})
+    fixed = "reference fixed"
     return [
-        Candidate(OWN_DEFAULT, own(LEARN_FRAMES)),
-        Candidate("focusd, 3 in a row", own(LEARN_FRAMES, three)),
-        Candidate("focusd, baseline of one frame", own(1)),
+        Candidate(OWN_DEFAULT, own()),
+        *(
+            Candidate(f"focusd, {name}", own(detector=name))
+            for name in DETECTORS
+            if name != settings.detector
+        ),
+        Candidate("focusd, 0.7 twice in 3", own(threshold_ratio=0.7, frames_below=2, frames_window=3)),
+        Candidate("focusd, 0.7 thrice in a row", own(threshold_ratio=0.7, frames_below=3, frames_window=3)),
+        Candidate(f"focusd, {fixed}", own(follow_frames=0)),
+        Candidate(f"focusd, {fixed} by {LEARN_FRAMES} frames", own(LEARN_FRAMES, follow_frames=0)),
         Candidate(PUBLISHED, lambda: PublishedWatch(PUBLISHED_RATIO)),
         *_published_variants(),
     ]

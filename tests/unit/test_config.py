@@ -66,8 +66,8 @@ def test_the_example_file_shows_every_default(tmp_path: Path) -> None:
             "scan: region must lie inside x 0..1024, y 0..1024, got x 900..1412",
         ),
         (
-            SMALLEST + "[drift]\nframes_below = 4",
-            "drift: frames_below must be at most frames_window = 3, got 4",
+            SMALLEST + "[drift]\nframes_below = 5",
+            "drift: frames_below must be at most frames_window = 4, got 5",
         ),
         (SMALLEST + "[http]\nhost = '0.0.0.0'", "http: host must be a loopback address"),
         ("[microscope]\nlimits.working_distance_mm = [30, 4]", "with low below high, got [30, 4]"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusd.focus.baseline import BaselineLearner, may_teach, merge
+from focusd.focus.baseline import HIGHEST, LOWEST, BaselineLearner, RunningReference, may_teach, merge
+from focusd.focus.drift import DriftState, RatioDetector
 from focusd.focus.quality import Quality
 from focusd.focus.spectrum import Score
 
@@ -75,3 +77,69 @@ def test_a_baseline_never_gets_worse_but_by_the_operator(
     assert all(merged[name] >= value for scores in (old, new) for name, value in scores.items())
     assert merge(old, new, by_operator=True) == new
     assert merge(None, new, by_operator=False) == new
+
+
+def test_the_reference_follows_what_frames_in_focus_are_like() -> None:
+    """A baseline of one lucky frame gives way to the median of the frames that follow."""
+    reference = RunningReference(1.1, frames=50)
+
+    for value in np.random.default_rng(3).normal(1.0, 0.05, 200):
+        reference.learn(value)
+
+    assert reference.value == pytest.approx(1.0, abs=0.03)
+    assert reference.anchor == 1.1
+
+
+@given(st.floats(0.1, 10.0), st.lists(st.floats(0.0, 100.0), max_size=80), st.integers(0, 30))
+@settings(max_examples=50, deadline=None)
+def test_nothing_takes_the_reference_out_of_its_band(anchor: float, values: list[float], frames: int) -> None:
+    """However many frames of whatever kind come, the reference stays near the baseline."""
+    reference = RunningReference(anchor, frames)
+
+    for value in values:
+        reference.learn(value)
+        assert LOWEST * anchor <= reference.value <= HIGHEST * anchor
+
+
+def test_ten_odd_frames_hardly_move_the_reference() -> None:
+    """The baseline counts as ten frames of its own, so a short run is outvoted."""
+    reference = RunningReference(1.0, frames=100)
+
+    for _ in range(9):
+        reference.learn(0.8)
+
+    assert reference.value == 1.0
+
+
+def test_a_reference_may_be_kept_where_it_is() -> None:
+    """With no frames to follow, frames are compared with the baseline itself."""
+    reference = RunningReference(1.0, frames=0)
+
+    reference.learn(0.9)
+
+    assert reference.value == 1.0
+
+
+@pytest.mark.parametrize("anchor", [0.0, -1.0, float("nan")])
+def test_the_anchor_must_be_positive(anchor: float) -> None:
+    """A band about nothing means nothing."""
+    with pytest.raises(ValueError, match="must be positive"):
+        RunningReference(anchor, frames=10)
+
+
+def test_a_slow_loss_is_noticed_all_the_same() -> None:
+    """Focus that goes by a hundredth a frame takes the reference along, but not past the alarm."""
+    reference, detector = RunningReference(1.0, frames=100), RatioDetector(0.75, 3, 4)
+    alarm = None
+
+    for i in range(200):
+        score = Score(0.99**i, 0.01)
+        decision = detector.fold(i, score, reference.value)
+        if decision.verdict is DriftState.IN_FOCUS:
+            reference.learn(score.value)
+        if decision.verdict is DriftState.OUT_OF_FOCUS:
+            alarm = i
+            break
+
+    assert alarm is not None
+    assert 0.99**alarm > 0.55

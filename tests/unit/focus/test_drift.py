@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focusd.focus.drift import DriftState, RatioDetector
+from focusd.config import DriftSettings
+from focusd.focus.drift import DETECTORS, DriftDetector, DriftState, RatioDetector, make_detector
 from focusd.focus.spectrum import Score
 
 OK, LOW = Score(0.9, 0.01), Score(0.5, 0.01)
@@ -99,3 +101,92 @@ def test_the_alarm_is_k_of_n(frames: list[bool], needed: int, more: int) -> None
         lost = low and sum(frames[max(0, i + 1 - needed - more) : i + 1]) >= needed
         decision = detector.fold(i, LOW if low else OK, 1.0)
         assert (decision.verdict is DriftState.OUT_OF_FOCUS) == lost
+
+
+SETTINGS = DriftSettings()
+
+
+def made(name: str) -> DriftDetector:
+    """Make a detector as the daemon does."""
+    return make_detector(name, SETTINGS)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_notices_a_loss_and_recovers(name: str) -> None:
+    """A third of the reference is an alarm within ten frames, named from its first; good frames end it."""
+    detector = made(name)
+    good, lost = [Score(1.02, 0.02), Score(1.06, 0.02)] * 30, [Score(0.35, 0.02)] * 10
+
+    decisions = [detector.fold(i, score, 1.0) for i, score in enumerate(good + lost + good)]
+
+    alarms = [i for i, one in enumerate(decisions) if one.verdict is DriftState.OUT_OF_FOCUS]
+    assert alarms
+    assert 60 <= min(alarms) <= max(alarms) < 70
+    assert decisions[alarms[0]].first_below == 60
+    assert (decisions[-1].verdict, decisions[-1].first_below) == (DriftState.IN_FOCUS, None)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_no_detector_cares_for_content(name: str) -> None:
+    """Frames in focus whose content makes them scatter by a tenth raise no alarm in a thousand."""
+    detector = made(name)
+    values = np.exp(np.random.default_rng(4).normal(0.0, 0.1, 1000))
+
+    verdicts = {detector.fold(i, Score(value, 0.02), 1.0).verdict for i, value in enumerate(values)}
+
+    assert DriftState.OUT_OF_FOCUS not in verdicts
+
+
+@pytest.mark.parametrize("name", ["cusum", "ewma"])
+def test_a_chart_notices_a_loss_that_the_ratio_does_not(name: str) -> None:
+    """Four fifths of the reference for good: no frame is below 0.75, yet the charts add it up."""
+    lost = [Score(0.8, 0.01)] * 40
+
+    def states(detector: DriftDetector) -> set[DriftState]:
+        steady = [Score(1.0, 0.01)] * 30
+        return {detector.fold(i, score, 1.0).verdict for i, score in enumerate(steady + lost)}
+
+    chart = make_detector(name, SETTINGS.model_copy(update={"ewma_limit": 5.0}))
+    assert DriftState.OUT_OF_FOCUS in states(chart)
+    assert states(made("ratio")) == {DriftState.IN_FOCUS}
+
+
+@given(
+    st.sampled_from(sorted(DETECTORS)),
+    st.lists(st.floats(0.01, 3.0), max_size=60),
+)
+def test_only_a_frame_below_its_reference_is_called_bad(name: str, values: list[float]) -> None:
+    """Whatever came before, a frame at or above the reference is in focus."""
+    detector = made(name)
+
+    for i, value in enumerate(values):
+        decision = detector.fold(i, Score(value, 0.0), 1.0)
+        assert value < 1.0 or decision.verdict is DriftState.IN_FOCUS
+        assert decision.verdict is DriftState.IN_FOCUS or decision.first_below is not None
+
+
+@given(st.sampled_from(sorted(DETECTORS)), st.lists(st.floats(0.01, 3.0), max_size=40))
+def test_a_reset_detector_raises_the_alarm_afresh(name: str, values: list[float]) -> None:
+    """After a refocus a single bad frame is not enough for any of them."""
+    detector = made(name)
+    for i, value in enumerate(values):
+        detector.fold(i, Score(value, 0.0), 1.0)
+    detector.reset()
+
+    decision = detector.fold(99, Score(0.3, 0.0), 1.0)
+
+    assert decision.verdict is not DriftState.OUT_OF_FOCUS
+    assert decision.first_below == 99
+
+
+@pytest.mark.parametrize("name", ["cusum", "ewma"])
+def test_a_chart_needs_a_positive_reference(name: str) -> None:
+    """A deviation from nothing means nothing."""
+    with pytest.raises(ValueError, match="must be positive"):
+        made(name).fold(1, OK, 0.0)
+
+
+def test_an_unknown_detector_lists_the_known() -> None:
+    """A misspelt detector is answered with those there are."""
+    with pytest.raises(ValueError, match="unknown detector 'sum'; known are ratio, cusum, ewma"):
+        made("sum")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -22,12 +24,13 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield store
 
 
-def make_monitor(store: Store, **baseline: object) -> Monitor:
+DRIFT = DriftSettings(frames_below=2, frames_window=3, lost_signal_frames=4)
+
+
+def make_monitor(store: Store, *, drift: DriftSettings = DRIFT, **baseline: object) -> Monitor:
     """Build a monitor that learns from three frames and alarms at two of three."""
     settings = BaselineSettings(**({"policy": "learn", "learn_frames": 3} | baseline))  # type: ignore[arg-type]
-    return Monitor(
-        store, DriftSettings(frames_below=2, frames_window=3), settings, refocus_metric="log_energy"
-    )
+    return Monitor(store, drift, settings, refocus_metric="log_energy")
 
 
 async def judge(monitor: Monitor, microscope: FakeMicroscope, defocus_um: float = 0.0) -> Verdict:
@@ -154,3 +157,85 @@ async def test_operator_may_set_any_baseline(store: Store) -> None:
 
     assert await judge(monitor, microscope) is Verdict.SUSPECT
     assert (await store.baselines.list())[0].sharpness["band_ratio"] == pytest.approx(score * 100)
+
+
+@pytest.mark.parametrize("detector", ["ratio", "cusum", "ewma"])
+async def test_any_detector_may_be_chosen(store: Store, detector: str) -> None:
+    """Each notices a marked loss within ten frames, and says from where on to take frames again."""
+    drift = DRIFT.model_copy(update={"detector": detector})
+    monitor, microscope = make_monitor(store, drift=drift), FakeMicroscope()
+    for _ in range(6):
+        assert await judge(monitor, microscope) in {Verdict.LEARNING, Verdict.IN_FOCUS}
+
+    microscope.working_distance_mm += 0.010
+    verdicts = [await monitor.judge(await microscope.scan(REQUEST)) for _ in range(10)]
+
+    alarms = [one for one in verdicts if one.verdict is Verdict.OUT_OF_FOCUS]
+    assert alarms
+    assert alarms[0].reacquire_from == verdicts[0].frame_id
+
+
+async def test_signal_that_is_lost_altogether_is_a_suspicion(store: Store) -> None:
+    """So far from focus that nothing shows, the fourth frame without signal asks for a look."""
+    monitor, microscope = make_monitor(store), FakeMicroscope(electrons_per_pixel=10.0)
+    for _ in range(5):
+        await judge(monitor, microscope)
+
+    microscope.working_distance_mm = microscope.best_focus_mm + 0.4
+    verdicts = [await monitor.judge(await microscope.scan(REQUEST)) for _ in range(5)]
+
+    assert [(one.verdict, one.reason) for one in verdicts] == [
+        *[(Verdict.UNJUDGEABLE, "no_signal")] * 3,
+        (Verdict.OUT_OF_FOCUS, "lost_signal"),
+        (Verdict.UNJUDGEABLE, "no_signal"),
+    ]
+    assert verdicts[3].reacquire_from == verdicts[0].frame_id
+    assert verdicts[3].sharpness is None
+
+
+async def test_the_reference_follows_the_content_and_the_baseline_stays(store: Store) -> None:
+    """Frames found in focus move what the next are compared with; what is stored keeps its meaning."""
+    monitor, microscope = make_monitor(store, policy="manual"), FakeMicroscope()
+    frame = await microscope.scan(REQUEST)
+    await monitor.judge(frame)
+    sharpness = (await monitor.measure(frame)).scores["band_ratio"].value
+    stored = Baseline(
+        frame.conditions, {"band_ratio": 1.15 * sharpness}, source="operator", created_at=0.0, frames=1
+    )
+    await monitor.put(stored)
+
+    verdicts = [await monitor.judge(await microscope.scan(REQUEST)) for _ in range(15)]
+
+    assert verdicts[0].baseline_sharpness == pytest.approx(1.15 * sharpness)
+    assert verdicts[-1].baseline_sharpness == pytest.approx(sharpness, rel=0.05)
+    last = verdicts[-1]
+    assert last.sharpness is not None
+    assert last.ratio == pytest.approx(last.sharpness / (last.baseline_sharpness or 0.0))
+    assert monitor.baseline == stored
+
+
+async def test_blurred_frames_cannot_drag_the_reference_along(store: Store) -> None:
+    """A slow loss is noticed however long the reference has had to get used to it."""
+    monitor, microscope = make_monitor(store, learn_frames=1), FakeMicroscope()
+
+    verdicts = [await judge(monitor, microscope, 0.1 * i) for i in range(80)]
+
+    assert Verdict.OUT_OF_FOCUS in verdicts
+
+
+async def test_figures_of_the_frame_and_a_changed_gain_are_reported(store: Store) -> None:
+    """Brightness that jumps is a note on a frame that is judged all the same, and does not teach."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    frames = [await microscope.scan(REQUEST) for _ in range(8)]
+    steady = [await monitor.judge(frame) for frame in frames]
+    brighter = np.clip(frames[-1].pixels + np.float64(50.0), 0, 255).astype(np.uint8)
+
+    changed = await monitor.judge(replace(frames[-1], pixels=brighter))
+
+    assert {one.reason for one in steady} == {None}
+    assert (changed.verdict, changed.reason) == (Verdict.IN_FOCUS, "gain_changed")
+    assert changed.mean_level == pytest.approx(brighter.mean())
+    assert changed.contrast == pytest.approx(brighter.std() / 255.0)
+    assert changed.dark_fraction == 0.0
+    again = await store.frames.get(changed.frame_id)
+    assert again == changed
