@@ -76,7 +76,7 @@ def _scan(job: _Job) -> ScanResult:
 
 
 def _take_all(ground: Landscape, keeper: Keeper) -> tuple[list[float], list[int]]:
-    """Take the tiles; give the distance from focus at the last take (NaN: none), and how often each was taken."""
+    """Take the tiles; give each one's distance from focus at its last take (NaN: none), and its takes."""
     defocus, taken = [math.nan] * ground.tiles, [0] * ground.tiles
     due = list(range(0, ground.tiles, keeper.stride))[::-1]
     while due:
