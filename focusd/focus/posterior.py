@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from focusd.focus.blur import Floats32, NoiseFree, SpotShape, noise_free, transfer_rows
 from focusd.focus.spectrum import Floats, RadialSpectrum
@@ -33,6 +32,11 @@ OBJECT_SLACK = 0.1
 """Share of a ring's own scatter from field to field that drift between scans lets in."""
 GAIN_SCATTER = 0.05
 """Relative scatter of a whole scan's power: brightness, charging, contamination."""
+TEMPER = 0.4
+"""Power to which the likelihood is raised. Neighbouring rings share the errors of the model, so the rings
+are worth fewer than their number."""
+NOISE_COLOUR = 0.05
+"""Share of the noise floor by which a ring's noise may differ from it, alike in all scans."""
 DEPTH_LOG_SD = 0.3
 """How well the depth of field is known beforehand, unless it was learnt better."""
 PRIOR_WIDTH_DEPTHS = 15.0
@@ -40,10 +44,20 @@ PRIOR_WIDTH_DEPTHS = 15.0
 BEYOND_DEPTHS = 30.0
 """How far outside the range focus is looked for, so that it can be told to lie there."""
 NEAR_MODE_DEPTHS = 4.0
-_FINEST_STEP_DEPTHS = 0.25
+COARSE_DEPTHS = 9
+FINE_DEPTHS = 17
+"""Depths of field on the coarse grid that finds the hill, and on the fine one that covers it."""
+FINE_PLACES = 160
+FINEST = 6.0
+"""The fine grid has so many places, but steps no finer than the coarse one's by more than this."""
+_STEP_DEPTHS = 0.25
 _STEP_OF_DISTANCE = 0.04
-"""Step of the grid as a share of the distance to the nearest scan: far off nothing is known more finely."""
-_DEPTH_SDS = np.linspace(-2.0, 2.0, 9)
+"""Step of the coarse grid near the scans, and as a share of the distance to the nearest: far off nothing is
+known more finely."""
+_DEPTH_SDS = 2.0
+"""How far from the expected depth of field the grid reaches, in standard deviations."""
+_COUNTS = 25.0
+"""Cells less likely than the best by more than this power of e do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,11 @@ class FocusPosterior:
         return float(self._place[near] @ self.focus_mm[near] / self._place[near].sum())
 
     @cached_property
+    def overall_mean_mm(self) -> float:
+        """Mean place, all hills counted."""
+        return float(self._place @ self.focus_mm)
+
+    @cached_property
     def sd_mm(self) -> float:
         """Root mean square distance of focus from ``mean_mm``, all hills counted, and the grid's own step."""
         square = np.square(self.focus_mm - self.mean_mm) + np.square(np.gradient(self.focus_mm)) / 12.0
@@ -153,28 +172,62 @@ def focus_posterior(scans: Sequence[Observation], prior: FocusPrior) -> FocusPos
         raise ValueError("a posterior needs at least one scan")
     frames = noise_free([scan.spectrum for scan in scans], [scan.dwell_time_us for scan in scans])
     places = np.array([scan.working_distance_mm for scan in scans])
-    focus_mm = _grid(places, prior)
-    depth_mm = prior.depth_mm * np.exp(_DEPTH_SDS * prior.depth_log_sd)
-    offset = np.abs(places[:, np.newaxis] - focus_mm)[..., np.newaxis] / depth_mm
-    fit = _Fit(frames, scans[0].spectrum.frequency, offset)
-    log_likelihood = np.array([fit.log_likelihood(shape) for shape in SpotShape])
-    logged = log_likelihood + _log_prior(focus_mm, prior)
+    fit = _Fit(frames, scans[0].spectrum.frequency, places)
+    coarse = _coarse_grid(places, prior)
+    logged = TEMPER * fit.log_likelihood(coarse) + _log_prior(coarse, prior)
+    if len(scans) > 1:
+        fit.level_gains(coarse, np.unravel_index(np.argmax(logged), logged.shape))
+    fine = _finer_grid(coarse, logged.max(axis=0), places, prior)
+    logged = TEMPER * fit.log_likelihood(fine) + _log_prior(fine, prior)
     joint = np.exp(logged - logged.max()).sum(axis=0)
-    return FocusPosterior(prior, focus_mm, depth_mm, joint / joint.sum())
+    return FocusPosterior(prior, fine.focus_mm, fine.depth_mm, joint / joint.sum())
 
 
-def _grid(places: Floats, prior: FocusPrior) -> Floats:
-    """Lay places out over the range and beyond it, finely near the scans and coarsely far from them."""
-    step_mm = _FINEST_STEP_DEPTHS * prior.depth_mm
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Places, and depths of field evenly spaced in their logarithm."""
+
+    focus_mm: Floats
+    depth_mm: Floats
+
+
+def _coarse_grid(places: Floats, prior: FocusPrior) -> _Grid:
+    """Cover the range and some way beyond it, and all depths of field that may be."""
     margin_mm = BEYOND_DEPTHS * prior.depth_mm
-    low_mm = min(prior.low_mm, places.min()) - margin_mm
-    high_mm = max(prior.high_mm, places.max()) + margin_mm
-    knots = [low_mm, high_mm]
-    for place in places:
-        knots.extend(place + sign * step_mm / _STEP_OF_DISTANCE * k for sign in (-1, 1) for k in _FOLDS)
-    dense = np.unique(np.clip(np.concatenate([knots, places]), low_mm, high_mm))
+    low_mm = min(prior.low_mm, float(places.min())) - margin_mm
+    high_mm = max(prior.high_mm, float(places.max())) + margin_mm
+    sds = np.linspace(-_DEPTH_SDS, _DEPTH_SDS, COARSE_DEPTHS)
+    return _Grid(
+        _laid_out(low_mm, high_mm, places, prior.depth_mm, fineness=1.0),
+        prior.depth_mm * np.exp(sds * prior.depth_log_sd),
+    )
+
+
+def _finer_grid(coarse: _Grid, logged: Floats, places: Floats, prior: FocusPrior) -> _Grid:
+    """Cover the part of a grid that counts with about as many cells as the whole had."""
+    counts = logged > logged.max() - _COUNTS
+    rows, columns = (np.flatnonzero(counts.any(axis=axis)) for axis in (1, 0))
+    low_mm, high_mm = (
+        float(coarse.focus_mm[np.clip(k, 0, len(coarse.focus_mm) - 1)]) for k in (rows[0] - 2, rows[-1] + 2)
+    )
+    narrow, wide = (
+        float(coarse.depth_mm[np.clip(k, 0, len(coarse.depth_mm) - 1)])
+        for k in (columns[0] - 1, columns[-1] + 1)
+    )
+    whole = _laid_out(low_mm, high_mm, places, prior.depth_mm, fineness=1.0)
+    fineness = min(FINE_PLACES / len(whole), FINEST)
+    focus_mm = _laid_out(low_mm, high_mm, places, prior.depth_mm, fineness=fineness)
+    return _Grid(focus_mm, np.geomspace(narrow, wide, FINE_DEPTHS))
+
+
+def _laid_out(low_mm: float, high_mm: float, places: Floats, depth_mm: float, *, fineness: float) -> Floats:
+    """Lay places out from low to high, finely near the scans and coarsely far from them."""
+    step_mm = _STEP_DEPTHS * depth_mm
+    reach = step_mm / _STEP_OF_DISTANCE * np.concatenate([-_FOLDS[::-1], [0.0], _FOLDS])
+    knots = np.concatenate([[low_mm, high_mm], np.add.outer(places, reach).ravel()])
+    dense = np.unique(np.clip(knots, low_mm, high_mm))
     distance = np.abs(dense[:, np.newaxis] - places).min(axis=1)
-    density = 1.0 / np.maximum(step_mm, _STEP_OF_DISTANCE * distance)
+    density = fineness / np.maximum(step_mm, _STEP_OF_DISTANCE * distance)
     count = np.concatenate([[0.0], np.cumsum(np.diff(dense) * 0.5 * (density[1:] + density[:-1]))])
     grid: Floats = np.interp(np.linspace(0.0, count[-1], max(3, math.ceil(count[-1]) + 1)), count, dense)
     return grid
@@ -184,34 +237,76 @@ _FOLDS = np.concatenate([np.linspace(0.25, 1.0, 4), np.geomspace(1.25, 1e3, 32)]
 """Where the spacing of the grid is worked out around a scan; between these it is interpolated."""
 
 
-def _log_prior(focus_mm: Floats, prior: FocusPrior) -> Floats:
+def _log_prior(grid: _Grid, prior: FocusPrior) -> Floats:
     """Log prior of each cell: Cauchy in place (by the width of the cells), log-normal in depth."""
-    away = (focus_mm - prior.centre_mm) / (PRIOR_WIDTH_DEPTHS * prior.depth_mm)
-    place = np.log(np.gradient(focus_mm)) - np.log1p(np.square(away))
-    logged: Floats = place[:, np.newaxis] - 0.5 * np.square(_DEPTH_SDS)
+    away = (grid.focus_mm - prior.centre_mm) / (PRIOR_WIDTH_DEPTHS * prior.depth_mm)
+    place = np.log(np.gradient(grid.focus_mm)) - np.log1p(np.square(away))
+    sds = np.log(grid.depth_mm / prior.depth_mm) / prior.depth_log_sd
+    logged: Floats = place[:, np.newaxis] - 0.5 * np.square(sds)
     return logged
 
 
 class _Fit:
-    """The scans against every cell of the grid; ``offset`` is the blur in px, (scans, places, depths)."""
+    """The scans against every cell of a grid.
 
-    def __init__(self, frames: NoiseFree, frequency: Floats, offset: Floats) -> None:
-        positive = frames.positive
-        own = np.square(positive) * (MODEL_SLACK**2 + OBJECT_SLACK / frames.modes)
-        weight = 1.0 / (frames.variance + own)
-        self._weight: Floats32 = weight.astype(np.float32)
-        self._weighted: Floats32 = (weight * frames.signal).astype(np.float32)
+    Colour of the noise, a share of the floor in each ring that is the same in all scans, is integrated out:
+    with ``c`` its variance, ``k = c / (1 + c sum_m w)`` and sums over scans of one ring, the two sums of the
+    likelihood become ``sum w G y - k (sum w G) (sum w y)`` and ``sum w G**2 - k (sum w G)**2``.
+    """
+
+    def __init__(self, frames: NoiseFree, frequency: Floats, places: Floats) -> None:
+        self._frames = frames
         self._frequency = frequency
-        self._offset = offset
+        self._places = places
+        self._gain = np.ones((len(places), 1))
 
-    def log_likelihood(self, shape: SpotShape) -> NDArray[np.float32]:
+    def _weights(self) -> tuple[Floats, Floats]:
+        """Give the powers as they would be at equal gain, and their weights."""
+        positive = self._frames.positive
+        own = np.square(positive) * (MODEL_SLACK**2 + OBJECT_SLACK / self._frames.modes)
+        return self._frames.signal / self._gain, np.square(self._gain) / (self._frames.variance + own)
+
+    def log_likelihood(self, grid: _Grid) -> Floats32:
+        """Of each cell and shape of the spot, shape (shapes, places, depths)."""
+        offset = np.abs(self._places[:, np.newaxis] - grid.focus_mm)[..., np.newaxis] / grid.depth_mm
+        powers, weights = self._weights()
+        colour = np.square(NOISE_COLOUR * self._frames.floor.mean())
+        share = (colour / (1.0 + colour * weights.sum(axis=0))).astype(np.float32)
+        seen = (weights * powers).sum(axis=0).astype(np.float32)
+        weight, weighted = weights.astype(np.float32), (weights * powers).astype(np.float32)
+        logged = []
+        for shape in SpotShape:
+            along, square, flat = self._sums(shape, offset, weight, weighted)
+            along -= share * flat * seen
+            square -= share * np.square(flat)
+            fitted = np.square(np.maximum(along, 0.0)) / np.maximum(square, 1e-30)
+            logged.append(0.5 * fitted.sum(axis=-1))
+        return np.array(logged)
+
+    def _sums(
+        self, shape: SpotShape, offset: Floats, weight: Floats32, weighted: Floats32
+    ) -> tuple[Floats32, Floats32, Floats32]:
+        """Sums over scans of ``w G y``, ``w G**2`` and ``w G``."""
         rows = transfer_rows(self._frequency, shape)
-        along = np.float32(0.0)
-        square = np.float32(0.0)
-        for offset, weight, weighted in zip(self._offset, self._weight, self._weighted, strict=True):
-            seen = rows.at(offset)
-            along = along + seen * weighted
-            square = square + np.square(seen) * weight
-        fitted: NDArray[np.float32] = np.square(np.maximum(along, 0.0)) / np.maximum(square, 1e-30)
-        summed: NDArray[np.float32] = 0.5 * fitted.sum(axis=-1)
-        return summed
+        along = np.zeros((*offset.shape[1:], len(self._frequency)), dtype=np.float32)
+        square, flat = np.zeros_like(along), np.zeros_like(along)
+        for radius, w, wy in zip(offset, weight, weighted, strict=True):
+            transfer = rows.at(radius)
+            along += transfer * wy
+            transferred = transfer * w
+            flat += transferred
+            square += transferred * transfer
+        return along, square, flat
+
+    def level_gains(self, grid: _Grid, cell: Sequence[np.intp]) -> None:
+        """Set the gain of each scan to what fits best in a cell, held to one by its prior."""
+        shape, place, depth = cell
+        powers, weights = self._weights()
+        rows = transfer_rows(self._frequency, list(SpotShape)[shape])
+        transfer = rows.at(np.abs(self._places - grid.focus_mm[place]) / grid.depth_mm[depth])
+        specimen = np.maximum((weights * transfer * powers).sum(axis=0), 0.0)
+        expected = transfer * specimen / (weights * np.square(transfer)).sum(axis=0)
+        stiffness = GAIN_SCATTER**-2
+        told = (weights * expected * powers).sum(axis=1) + stiffness
+        gain = self._gain[:, 0] * told / ((weights * np.square(expected)).sum(axis=1) + stiffness)
+        self._gain = (gain / gain.mean())[:, np.newaxis]

@@ -3,7 +3,7 @@
 1. A scan at the start (or the frame that raised the alarm), and one 6 depths of field away; with a stored
    spectrum of an in-focus picture of like material, as far away as that says that focus is.
 2. From two scans the posterior (``posterior``) gives focus with an error of a tenth of the way there. Scan
-   at its vertex; when all scans so far lie on one side of it, 1.5 depths of field past it, so that focus is
+   at its vertex; when all scans so far lie on one side of it, one depth of field past it, so that focus is
    bracketed at once.
 3. Again, until the vertex lies near a scan, the posterior is narrow and the next nearest scan is near enough
    for an error of a tenth not to matter.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusd.focus.blur import relative_blur
-from focusd.focus.compare import SpectralComparison, finest_clear_px
+from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px
 from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
@@ -36,7 +36,7 @@ REFERENCE_DEPTHS = (3.0, 15.0)
 """Shortest and longest second step that a reference spectrum may ask for."""
 REFERENCE_SLACK = 0.3
 """How far the spectra of two fields of like material differ, ring by ring."""
-PAST_VERTEX_DEPTHS = 1.5
+PAST_VERTEX_DEPTHS = 1.0
 NEAR_DEPTHS = 0.6
 """A scan this near to the vertex shows what the vertex would show."""
 NEAR_BRACKETED_DEPTHS = 2.2
@@ -52,12 +52,20 @@ WIDE_DEPTHS = 10.0
 """Standard deviation of a posterior that knows nothing ..."""
 GIVE_UP_AFTER = 4
 """... and after how many scans that is taken for an answer."""
+SURE = 0.95
+"""Probability with which focus must lie beyond a bound before a scan inside it is spared."""
 SAME_PLACE_DEPTHS = 0.5
 """Nearer than this to a scan no other is taken."""
 PARABOLA_REACH_DEPTHS = 7.0
 PARABOLA_MOVES_DEPTHS = 0.7
-VERIFIED_DEPTHS = 1.5
-"""An answer is shown by a scan no farther away than this; settled ones have one nearer."""
+VERIFIED_DEPTHS = 2.2
+"""A scan no farther than this from the answer shows what the answer is worth; not so the one at the start."""
+EXPLORING_DEPTHS = 8.0
+"""Standard deviation of a posterior that is too wide to jump by ..."""
+LONG_STEP_DEPTHS = 24.0
+"""... and the step out from the start, when it does not even know the side."""
+STEP_PER_SCALE = 1.5
+"""Second step in depths of field for each pixel of the finest scale that stands clear of noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,8 @@ class SpectralSearch:
             return self._second_place()
         if len(self._scans) >= GIVE_UP_AFTER and posterior.sd_mm > WIDE_DEPTHS * self._depth_mm:
             return self._nothing_to_see(posterior)
+        if posterior.sd_mm > EXPLORING_DEPTHS * self._depth_mm:
+            return self._exploring(posterior)
         beyond = self._beyond(posterior)
         if beyond is not None:
             return beyond
@@ -175,18 +185,29 @@ class SpectralSearch:
         return place_mm
 
     def _second_step_depths(self) -> float:
-        """As far as focus is by the reference, where it can tell."""
-        if self._reference is None:
-            return SECOND_SCAN_DEPTHS
+        """As far as focus is by the reference; else the farther, the coarser the finest detail that shows."""
         seen = self._scans[0].measurement.spectrum
-        if not np.array_equal(seen.frequency, self._reference.frequency):
-            return SECOND_SCAN_DEPTHS
+        by_scale = max(SECOND_SCAN_DEPTHS, STEP_PER_SCALE * (finest_clear_px(seen) or SCALES_PX[-1]))
+        if self._reference is None or not np.array_equal(seen.frequency, self._reference.frequency):
+            return by_scale
         blur = relative_blur(seen, self._reference, slack=REFERENCE_SLACK, free_gain=True)
         if blur.value_px2 < 2.0 * blur.standard_error_px2:
-            return SECOND_SCAN_DEPTHS
+            return by_scale
         self._least_scans = 2
         shortest, longest = REFERENCE_DEPTHS
         return min(max(math.sqrt(blur.value_px2), shortest), longest)
+
+    def _exploring(self, posterior: FocusPosterior) -> float | SearchOutcome:
+        """The posterior hardly knows more than the side: go far, where a scan must look different."""
+        likely_mm = self._clipped(posterior.overall_mean_mm)
+        long_mm = LONG_STEP_DEPTHS * self._depth_mm
+        if posterior.probability_beyond(self._start_mm, above=True) < 0.5:
+            long_mm = -long_mm
+        sides = [self._clipped(self._start_mm + step_mm) for step_mm in (long_mm, -long_mm)]
+        for place_mm in (likely_mm, *sides, posterior.mean_mm):
+            if self._distance_mm(place_mm) >= SECOND_SCAN_DEPTHS * self._depth_mm:
+                return self._clipped(place_mm)
+        return self._nothing_to_see(posterior)
 
     def _beyond(self, posterior: FocusPosterior) -> float | SearchOutcome | None:
         """Where focus seems to lie over a bound: scan at the bound, and believe it then."""
@@ -196,6 +217,10 @@ class SpectralSearch:
             return None
         if self._is_new(bound_mm):
             return bound_mm
+        if posterior.probability_beyond(bound_mm, above=vertex_mm > bound_mm) < SURE:
+            inside_mm = math.copysign(BRACKETING_STEP_DEPTHS * self._depth_mm, bound_mm - vertex_mm)
+            if self._is_new(self._clipped(bound_mm + inside_mm)):
+                return self._clipped(bound_mm + inside_mm)
         return self._ended(
             bound_mm,
             SearchResult.EDGE_OF_RANGE,
@@ -208,15 +233,16 @@ class SpectralSearch:
         offset = np.array([s.working_distance_mm - vertex_mm for s in self._scans]) / self._depth_mm
         nearest, next_nearest = np.sort(np.abs(offset))[:2]
         bracketed = _brackets(offset)
+        pinned = nearest < NEAR_DEPTHS or (bracketed and nearest < NEAR_BRACKETED_DEPTHS)
+        sure = (
+            posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
+            and ERROR_OF_DISTANCE * next_nearest < NEAR_DEPTHS
+            and len(self._scans) >= self._least_scans
+        )
+        if pinned and sure:
+            return self._found(posterior)
         wanted = vertex_mm
-        if nearest < NEAR_DEPTHS or (bracketed and nearest < NEAR_BRACKETED_DEPTHS):
-            settled = (
-                posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
-                and ERROR_OF_DISTANCE * next_nearest < NEAR_DEPTHS
-                and len(self._scans) >= self._least_scans
-            )
-            if settled:
-                return self._found(posterior)
+        if nearest < NEAR_DEPTHS:
             wanted = vertex_mm - self._open_side(offset) * BRACKETING_STEP_DEPTHS * self._depth_mm
         elif (offset < 0.0).all() or (offset > 0.0).all():
             wanted = vertex_mm - math.copysign(PAST_VERTEX_DEPTHS, offset[0]) * self._depth_mm
@@ -258,10 +284,12 @@ class SpectralSearch:
     def _ended(self, answer_mm: float, result: SearchResult, reason: str) -> SearchOutcome:
         """Give the answer with all its evidence."""
         posterior = self._posterior
-        scan = self._nearest(answer_mm)
-        shown = abs(scan.working_distance_mm - answer_mm) <= NEAR_BRACKETED_DEPTHS * self._depth_mm
         if posterior is None:
             return SearchOutcome(answer_mm, result, reason)
+        scan = self._nearest(answer_mm)
+        away_mm = abs(scan.working_distance_mm - answer_mm)
+        within = NEAR_DEPTHS if scan.working_distance_mm == self._start_mm else VERIFIED_DEPTHS
+        shown = away_mm <= within * self._depth_mm
         return SearchOutcome(
             working_distance_mm=answer_mm,
             result=result,
@@ -309,9 +337,12 @@ class SpectralSearch:
     def _nearest(self, place_mm: float) -> _Scan:
         return min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))
 
+    def _distance_mm(self, place_mm: float) -> float:
+        """From a place to the nearest scan."""
+        return abs(self._nearest(place_mm).working_distance_mm - place_mm)
+
     def _is_new(self, place_mm: float) -> bool:
-        nearest_mm = self._nearest(place_mm).working_distance_mm
-        return abs(nearest_mm - place_mm) >= SAME_PLACE_DEPTHS * self._depth_mm
+        return self._distance_mm(place_mm) >= SAME_PLACE_DEPTHS * self._depth_mm
 
     def _clipped(self, place_mm: float) -> float:
         return min(max(place_mm, self._prior.low_mm), self._prior.high_mm)
