@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from focusd.cli.answers import Json
     from focusd.focus.measure import Measurement
     from focusd.focus.spectrum import Score
+    from focusd.frame import ScanRegion
 
 PIPE_WIDTH = 200
 """Columns of a table that goes into a pipe or a file, at least."""
@@ -32,6 +33,21 @@ Names = Annotated[
     list[str] | None,
     typer.Option(
         "--metric", "-m", metavar="NAME", help="Only this metric; may be given again.", show_default=False
+    ),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--region", metavar="X,Y,W,H", help="Only this part, in pixels from the top left.", show_default=False
+    ),
+]
+HighPass = Annotated[
+    float | None,
+    typer.Option(
+        "--high-pass",
+        metavar="PX",
+        help="Subtract a Gaussian blur of this sigma before the classic metrics.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the standard error of each score.")]
@@ -48,8 +64,22 @@ class Scored:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """By what metrics images are scored, and what of them."""
+
+    names: list[str]
+    region: ScanRegion | None
+    high_pass_px: float | None
+
+
 def score(
-    files: Files = None, names: Names = None, as_json: AsJson = False, list_metrics: List = False
+    files: Files = None,
+    names: Names = None,
+    region: Part = None,
+    high_pass: HighPass = None,
+    as_json: AsJson = False,
+    list_metrics: List = False,
 ) -> None:
     """Score how sharp images are.
 
@@ -60,6 +90,7 @@ def score(
     Example:
       focusd score before.tif after.tif
       focusd score --metric band_ratio --json tiles/*.png
+      focusd score --region 256,256,512,512 --high-pass 8 tile.png
       focusd score --list
     """
     if list_metrics:
@@ -68,7 +99,8 @@ def score(
     if not files:
         raise typer.BadParameter("give at least one image, or --list", param_hint="FILE...")
     wanted = _known(names)
-    scored = [_scored(file, wanted) for file in files]
+    how = How(wanted, _region(region), _positive(high_pass))
+    scored = [_scored(file, how) for file in files]
     for item in scored:
         if item.error:
             complain(item.error)
@@ -91,14 +123,37 @@ def _known(names: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(names or METRICS))
 
 
-def _scored(file: Path, names: Sequence[str]) -> Scored:
+def _region(text: str | None) -> ScanRegion | None:
+    from focusd.frame import MIN_SIDE_PX, ScanRegion
+
+    if text is None:
+        return None
+    words = text.split(",")
+    numbers = [int(word) for word in words if word.strip().isdecimal()]
+    if len(numbers) != 4 or len(words) != 4 or min(numbers[2:]) < MIN_SIDE_PX:
+        raise typer.BadParameter(
+            f"must be X,Y,W,H: four whole numbers, W and H at least {MIN_SIDE_PX}; got {text!r}",
+            param_hint="--region",
+        )
+    return ScanRegion(*numbers)
+
+
+def _positive(high_pass_px: float | None) -> float | None:
+    if high_pass_px is not None and not (high_pass_px > 0.0 and math.isfinite(high_pass_px)):
+        raise typer.BadParameter(f"must be above 0, got {high_pass_px:g}", param_hint="--high-pass")
+    return high_pass_px
+
+
+def _scored(file: Path, how: How) -> Scored:
     from focusd.focus.measure import measure
     from focusd.imagefile import read_image
 
     try:
         pixels = read_image(file)
-        return Scored(file, dtype=str(pixels.dtype), measurement=measure(pixels, names))
-    except ImageError as error:
+        measurement = measure(pixels, how.names, region=how.region, high_pass_px=how.high_pass_px)
+        return Scored(file, dtype=str(pixels.dtype), measurement=measurement)
+    except (ImageError, ValueError) as error:
+        # A region or filter that fits one file may be too large for another.
         why = str(error)
         return Scored(file, error=why if str(file) in why else f"{file}: {why}")
 

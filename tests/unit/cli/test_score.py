@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from focusd.focus.measure import measure
 from focusd.focus.metrics import METRICS
+from focusd.frame import ScanRegion
 from tests.unit.cli.conftest import Focusd
 
 ROWS, COLUMNS = 96, 128
@@ -159,3 +160,51 @@ def test_nothing_to_score_or_nothing_to_score_by_is_a_usage_error(
 
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_region_and_the_filter_are_passed_on(focusd: Focusd, sharp: NDArray[np.uint8]) -> None:
+    """Scores of a part of the image, high-passed, are those of that part by itself."""
+    result = focusd("score", "--json", "--region", "40,16,80,72", "--high-pass", "8", "sharp.png", "deep.tif")
+
+    eight, sixteen = json.loads(result.stdout)
+    expected = measure(sharp, METRICS, region=ScanRegion(40, 16, 80, 72), high_pass_px=8.0).scores
+    assert eight["shape"] == [72, 80]
+    assert {name: score["value"] for name, score in eight["scores"].items()} == {
+        name: expected[name].value for name in METRICS
+    }
+    band_ratio = sixteen["scores"]["band_ratio"]["value"]
+    assert band_ratio == pytest.approx(eight["scores"]["band_ratio"]["value"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "option", [("--region", "64,64,64,64"), ("--high-pass", "50"), ("--region", "0,0,999999,64")]
+)
+@pytest.mark.usefixtures("folder")
+def test_what_does_not_fit_an_image_is_said_of_that_image(option: tuple[str, str], focusd: Focusd) -> None:
+    """A region outside it, or a filter wider than it, is the file's error: others may be larger."""
+    result = focusd("score", *option, "sharp.png")
+
+    assert result.exit_code == 1
+    assert "sharp.png: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--region", "1,2,64"),
+        ("--region", "0,0,63,64"),
+        ("--region", "a,0,64,64"),
+        ("--region", "-1,0,64,64"),
+        ("--region", "0,0,64,64,"),
+        ("--high-pass", "0"),
+        ("--high-pass", "nan"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_region_or_filter_that_is_none_is_a_usage_error(option: tuple[str, str], focusd: Focusd) -> None:
+    """2, naming the option."""
+    result = focusd("score", *option, "sharp.png")
+
+    assert result.exit_code == 2
+    assert option[0] in result.stderr
