@@ -208,6 +208,11 @@ class RefocusSettings(_Section):
     """Metric that ``brent`` maximises."""
     depth_of_field_um: Annotated[float, Field(gt=0, le=20_000)] = 2.0
     """Defocus that adds one pixel of blur; sets the search's first step and its tolerance."""
+    probe: bool = True
+    """Whether an alarm is checked first: a scan beside the present working distance shows whether focus is
+    the matter at all. A true alarm costs no scan more by this."""
+    place_cool_down_s: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
+    """How long a place where a probe found that focus is not the matter is left alone."""
     max_scans: Annotated[int, Field(ge=4, le=100)] = 14
     """Images a refocus may take, verification included."""
     wide_maxiter: Annotated[int, Field(ge=2, le=100)] = 5

@@ -75,6 +75,17 @@ class RefocusResult(StrEnum):
     SCAN_FAILED = "scan_failed"
     """The microscope refused a scan or gave only a part of it."""
 
+    NOT_FOCUS_RELATED = "not_focus_related"
+    """A probe showed that the picture changed for another reason than focus."""
+    BLIND = "blind"
+    """A probe could not tell: there is too little to see here."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether focus was looked for in earnest, and not found."""
+        harmless = {RefocusResult.NOT_FOCUS_RELATED, RefocusResult.BLIND, RefocusResult.CANCELLED}
+        return not self.is_success and self not in harmless
+
     @property
     def is_success(self) -> bool:
         """Whether the picture is known to be in focus afterwards."""
@@ -93,6 +104,8 @@ class ScanRole(StrEnum):
     """What a scan of a refocus was taken for."""
 
     START = "start"
+    PROBE = "probe"
+    """To find out whether focus is the matter."""
     SEARCH = "search"
     VERIFICATION = "verification"
 

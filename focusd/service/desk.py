@@ -237,7 +237,7 @@ class RefocusDesk:
     def _release(self, record: RefocusRecord) -> None:
         active, self._active, self._reserved = self._active, None, False
         counters = self._board.current.counters
-        failed = record.result is None or not record.result.is_success
+        failed = record.result is None or record.result.is_failure
         self._board.update(
             current_refocus=None,
             last_refocus=record,

@@ -15,13 +15,14 @@ from focusd.config import Config
 from focusd.errors import ScanIncompleteError, ScanRefusedError, StoreError
 from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
-from focusd.records import FrameVerdict, RefocusRecord, RefocusTrigger, Verdict
+from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger, Verdict
 from focusd.service.attempts import Attempts
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.monitor import Monitor
+from focusd.service.places import SeenPlaces
 from focusd.sources.scan import ScanSource
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class Keeper:
         self._inbox = inbox
         self._heartbeat = heartbeat
         self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s)
+        self._places = SeenPlaces(config.refocus.place_cool_down_s)
         self._next_frame_due = 0.0
         self._advised = False
         self._blocked = False
@@ -129,6 +131,7 @@ class Keeper:
         """Start afresh by an operator's word: failures and suspicion are forgotten."""
         self._attempts.reset()
         self._monitor.forget_suspicion()
+        self._places.forget()
         self._advised = self._blocked = False
         self._next_frame_due = time.monotonic()
         self._board.set_degraded(None)
@@ -204,6 +207,9 @@ class Keeper:
         # An operator's refocus that waits in the inbox comes first; then there is nothing left to do here.
         if self._blocked or self._attempts.exhausted or self._desk.is_busy:
             return None
+        if trigger is RefocusTrigger.DRIFT and self._places.knows(frame):
+            _log.debug("place_left_alone", frame_id=verdict.frame_id)
+            return None
         await self._desk.admit(trigger, verdict.frame_id)
         return await self._refocus(microscope, frame)
 
@@ -216,20 +222,29 @@ class Keeper:
 
     async def _refocus(self, microscope: Microscope, first: Frame | None = None) -> RefocusRecord:
         record = await self._desk.run(microscope, first)
-        if record.result is not None and record.result.is_success:
-            self._attempts.reset()
-            self._board.set_degraded(None)
-        else:
-            self._note_failure(record)
+        self._note_result(record, first)
         self._board.update(
             baseline=self._monitor.baseline, working_distance_setpoint_mm=record.final_working_distance_mm
         )
         await self.refresh(microscope)
         return record
 
-    def _note_failure(self, record: RefocusRecord) -> None:
-        if record.trigger is RefocusTrigger.REQUEST:
+    def _note_result(self, record: RefocusRecord, first: Frame | None) -> None:
+        """Draw the consequences of a refocus for the next alarms."""
+        result = record.result
+        if result is None:
             return
+        if result.is_success:
+            self._attempts.reset()
+            self._places.forget()
+            self._board.set_degraded(None)
+        elif result.is_failure and record.trigger is not RefocusTrigger.REQUEST:
+            self._note_failure(record)
+        elif first is not None and result is not RefocusResult.CANCELLED:
+            self._places.remember(first)
+            self._monitor.forget_suspicion()
+
+    def _note_failure(self, record: RefocusRecord) -> None:
         self._attempts.failed()
         if self._attempts.exhausted:
             cool_down_s = self._config.refocus.cool_down_s

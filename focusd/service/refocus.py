@@ -27,11 +27,13 @@ from focusd.errors import (
     WorkingDistanceNotSetError,
 )
 from focusd.focus.acceptance import decide, same_focus
+from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
+from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
-from focusd.records import RefocusRecord, RefocusResult, RefocusScan, RestorePoint, ScanRole
+from focusd.records import RefocusRecord, RefocusResult, RefocusScan, RefocusTrigger, RestorePoint, ScanRole
 from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
 from focusd.service.looks import Looks
@@ -183,14 +185,39 @@ class Refocus:
         if not start.quality.is_searchable or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
             return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
-        search = await self._make_search(start_mm, low_mm, high_mm)
+        bounds_mm = self._bounds_mm(start_mm)
+        prior = await self._depths.known(self.record.condition)
+        seen = [(start_mm, start)]
+        if self._settings.probe and self.record.trigger is RefocusTrigger.DRIFT:
+            probed = await self._probe(lens, bounds_mm, prior, seen)
+            if probed.result is not ProbeResult.LOST:
+                return RefocusResult(probed.result.value), probed.reason
+        search = self._make_search(start_mm, bounds_mm, prior)
+        for place_mm, measurement in seen:
+            search.tell(place_mm, measurement)
         while (target_mm := search.ask()) is not None:
-            if target_mm == start_mm:
-                search.tell(start_mm, start)
-                continue
             readback_mm = await lens.move(target_mm)
             search.tell(target_mm, await self._looks.at(readback_mm, ScanRole.SEARCH))
         return await self._prove(lens, search.outcome, start, start_mm)
+
+    async def _probe(
+        self,
+        lens: Lens,
+        bounds_mm: tuple[float, float],
+        prior: LearnedDepth,
+        seen: list[tuple[float, Measurement]],
+    ) -> ProbeOutcome:
+        """Find out whether focus is the matter; what is seen on the way is added to ``seen``."""
+        probe = Probe(seen[0][0], *bounds_mm, self._settings.depth_of_field_um, prior=prior)
+        probe.tell(*seen[0])
+        while (target_mm := probe.ask()) is not None:
+            readback_mm = await lens.move(target_mm)
+            seen.append((target_mm, await self._looks.at(readback_mm, ScanRole.PROBE)))
+            probe.tell(*seen[-1])
+        outcome = probe.outcome
+        self._update(focus_mm=outcome.mean_mm, focus_sd_um=outcome.sd_um)
+        _log.info("probe_finished", result=outcome.result.value, reason=outcome.reason, scans=len(seen))
+        return outcome
 
     async def _prove(self, lens: Lens, outcome: SearchOutcome, start: Measurement, start_mm: float) -> Ending:
         """Bring the lens to the search's answer and let a scan taken there decide."""
@@ -239,21 +266,26 @@ class Refocus:
             return await self._looks.at(readback_mm, ScanRole.VERIFICATION)
         return seen
 
-    async def _make_search(self, start_mm: float, low_mm: float, high_mm: float) -> Search:
+    def _bounds_mm(self, start_mm: float) -> tuple[float, float]:
+        """Where the search may go: within the limits, and not too far from the start."""
+        low_mm, high_mm = self._microscope.limits_mm
+        if self._settings.method == "brent-wide":
+            return low_mm, high_mm
+        change_mm = self._settings.max_change_um / 1000
+        return max(low_mm, start_mm - change_mm), min(high_mm, start_mm + change_mm)
+
+    def _make_search(self, start_mm: float, bounds_mm: tuple[float, float], prior: LearnedDepth) -> Search:
         settings = self._settings
-        change_mm = settings.max_change_um / 1000
-        if settings.method != "brent-wide":
-            low_mm, high_mm = max(low_mm, start_mm - change_mm), min(high_mm, start_mm + change_mm)
         return make_search(
             settings.method,
             start_mm=start_mm,
-            low_mm=low_mm,
-            high_mm=high_mm,
+            low_mm=bounds_mm[0],
+            high_mm=bounds_mm[1],
             depth_of_field_um=settings.depth_of_field_um,
             max_scans=settings.max_scans - 1,
             wide_maxiter=settings.wide_maxiter,
             metric=settings.metric,
-            prior=await self._depths.known(self.record.condition),
+            prior=prior,
         )
 
     async def _open_lens(self, start_mm: float) -> Lens:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,26 @@ async def test_frames_are_taken_at_their_interval(store: Store) -> None:
     bench = Bench(store, FakeMicroscope(), scan={"trigger": "interval", "interval_s": 0.0})
     async with running(bench):
         await bench.until(lambda: bench.supervisor.status.counters.frames_judged >= 4)
+
+
+async def test_a_place_where_focus_was_not_the_matter_is_left_alone(store: Store) -> None:
+    """A change of specimen is probed once at its place, no failure, and not probed there again."""
+    bench = Bench(store, FakeMicroscope())
+    async with running(bench):
+        await bench.supervisor.scan()
+        baseline = bench.supervisor.status.baseline
+        assert baseline is not None
+        # What was fine at the reference is not to be had any more, though the lens stands in focus.
+        demanding = {name: value * 3 for name, value in baseline.sharpness.items()}
+        await bench.supervisor.put_baseline(replace(baseline, sharpness=demanding))
+        answers = [await bench.supervisor.scan() for _ in range(9)]
+        status = bench.supervisor.status
+
+    refocuses = [answer.refocus for answer in answers if answer.refocus]
+    assert [record.result for record in refocuses] == [RefocusResult.NOT_FOCUS_RELATED]
+    assert bench.microscope.working_distance_mm == 9.0
+    assert status.counters.refocuses_failed == 0
+    assert status.state is not DaemonState.DEGRADED
 
 
 async def test_advise_never_moves(store: Store) -> None:
