@@ -120,6 +120,8 @@ def _config(plan: Plan, state: Path, method: Method | None, *, refocus: bool, ht
                 "dwell_time_us": plan.request.dwell_time_us,
                 "trigger": "request",
             },
+            # The acquisition waits for each verdict, so the probe may look into the first suspicion at once.
+            "drift": {"frames_below": 1, "frames_window": 1},
             "baseline": {"policy": "autofocus" if refocus else "manual"},
             "refocus": {"mode": "immediate" if refocus else "advise", "depth_of_field_um": 2.0} | chosen,
             "http": {"port": http_port},
