@@ -182,9 +182,9 @@ class DriftSettings(_Section):
     """``ewma``: weight of the newest frame."""
     ewma_limit: Annotated[float, Field(gt=0, le=100)] = 7.0
     """``ewma``: average that means that focus is lost, in its own standard deviations."""
-    lost_signal_frames: Annotated[int, Field(ge=0, le=10_000)] = 10
-    """So many frames in a row without any signal, where frames used to have plenty, mean that focus may be
-    lost altogether; 0 never takes it so."""
+    lost_signal_frames: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """So many frames in a row too faint to judge (empty ones not counted), where there used to be plenty of
+    signal, mean that focus may be lost altogether; 0 never takes it so."""
 
     @model_validator(mode="after")
     def _window_holds_them(self) -> DriftSettings:

@@ -176,12 +176,12 @@ async def test_any_detector_may_be_chosen(store: Store, detector: str) -> None:
 
 
 async def test_signal_that_is_lost_altogether_is_a_suspicion(store: Store) -> None:
-    """So far from focus that nothing shows, the fourth frame without signal asks for a look."""
+    """So far from focus that next to nothing shows, the fourth frame too faint to judge asks for a look."""
     monitor, microscope = make_monitor(store), FakeMicroscope(electrons_per_pixel=10.0)
     for _ in range(5):
         await judge(monitor, microscope)
 
-    microscope.working_distance_mm = microscope.best_focus_mm + 0.4
+    microscope.working_distance_mm = microscope.best_focus_mm + 0.08
     verdicts = [await monitor.judge(await microscope.scan(REQUEST)) for _ in range(5)]
 
     assert [(one.verdict, one.reason) for one in verdicts] == [
@@ -191,6 +191,15 @@ async def test_signal_that_is_lost_altogether_is_a_suspicion(store: Store) -> No
     ]
     assert verdicts[3].reacquire_from == verdicts[0].frame_id
     assert verdicts[3].sharpness is None
+
+
+async def test_empty_frames_are_no_lost_signal(store: Store) -> None:
+    """However many frames show nothing at all, as empty resin does, nobody is asked to look."""
+    monitor, microscope = make_monitor(store), FakeMicroscope(electrons_per_pixel=10.0)
+    for _ in range(5):
+        await judge(monitor, microscope)
+
+    assert {await judge(monitor, microscope, 400.0) for _ in range(12)} == {Verdict.UNJUDGEABLE}
 
 
 async def test_the_reference_follows_the_content_and_the_baseline_stays(store: Store) -> None:
