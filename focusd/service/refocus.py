@@ -183,7 +183,9 @@ class Refocus:
             raise WorkingDistanceLimitError(start_mm, low_mm, high_mm)
         start = await self._looks.at_start(start_mm, self._at_hand, tolerance_mm=self._tolerance_mm)
         if not start.quality.is_searchable or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
-            return RefocusResult.NO_PEAK, f"nothing to focus on: {start.quality.reason}"
+            is_alarm = self.record.trigger is RefocusTrigger.DRIFT
+            result = RefocusResult.BLIND if is_alarm else RefocusResult.NO_PEAK
+            return result, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
         bounds_mm = self._bounds_mm(start_mm)
         prior = await self._depths.known(self.record.condition)

@@ -107,6 +107,16 @@ async def test_leaves_the_column_alone_when_there_is_nothing_to_see(store: Store
     assert refocused.verified is None
 
 
+async def test_an_alarm_where_there_is_nothing_to_see_is_blind(store: Store) -> None:
+    """Nobody failed to find focus: there is none to find, and the lens is left alone."""
+    microscope = FakeMicroscope(working_distance_mm=9.02, blanked=True)
+
+    refocused = await make_refocus(microscope, store, trigger=RefocusTrigger.DRIFT).run()
+
+    assert refocused.record.result is RefocusResult.BLIND
+    assert microscope.visited_mm == []
+
+
 async def test_cancel_puts_the_lens_back_within_one_scan(store: Store) -> None:
     """A cancelled run ends in the middle of its scan and leaves the microscope as it was found."""
     scanning = asyncio.Event()
