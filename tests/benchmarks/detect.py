@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from tests.benchmarks import goals, pictures
+from tests.benchmarks import goals, pictures, probing
 from tests.benchmarks.detect_tally import STEPS, TILES_AFTER, Tally, together
 from tests.benchmarks.detectors import LEARN_FRAMES, OWN_DEFAULT, PUBLISHED, Candidate, candidates
 from tests.benchmarks.pool import spread
@@ -35,6 +35,8 @@ class DetectOptions:
     places: int = 100
     """Places of each world."""
     empty_places: int = 12
+    probe_every: int = 5
+    """The probe is tried on every so many of the places."""
     rounds: int = 8
     """Scans of each kind are repeated so often for each world and dose."""
     steady_tiles: int = 5000
@@ -64,23 +66,34 @@ def run(options: DetectOptions) -> Report:
     ]
     tallies = [tally for answer in spread(_contest, jobs, processes=options.processes) for tally in answer]
     overall = together(tallies, lambda tally: tally.name)
+    probed = probing.run(
+        overall[OWN_DEFAULT],
+        [place for place in _places(options) if place.world != EMPTY][:: options.probe_every],
+        seed=options.seed,
+        processes=options.processes,
+    )
     return Report(
         name="detect",
-        tables=tuple(_tables(tallies, overall, options)),
+        tables=(*_tables(tallies, overall, options), probed.table, _goals_table(overall, probed)),
         trials=[tally.as_json() for tally in tallies],
         draw=partial(pictures.detect, list(overall.values())),
     )
 
 
-def _pools(options: DetectOptions) -> dict[tuple[str, float], Pool]:
-    """Scan all places of all worlds at all levels."""
-    keys = list(product((*options.worlds, EMPTY), options.doses))
-    places = [
+def _places(options: DetectOptions) -> list[Place]:
+    """All places of all worlds, and the empty ones, at all doses."""
+    return [
         Place(world, dose, index / count, options.seed * 100_000 + index, options.side_px)
-        for world, dose in keys
+        for world, dose in product((*options.worlds, EMPTY), options.doses)
         for count in [options.empty_places if world == EMPTY else options.places]
         for index in range(count)
     ]
+
+
+def _pools(options: DetectOptions) -> dict[tuple[str, float], Pool]:
+    """Scan all places of all worlds at all levels."""
+    places = _places(options)
+    keys = dict.fromkeys((place.world, place.dose) for place in places)
     looks: dict[tuple[str, float], list[list[list[Tile]]]] = {key: [] for key in keys}
     for place, look in zip(places, spread(look_at, places, processes=options.processes), strict=True):
         looks[place.world, place.dose].append(look)
@@ -106,7 +119,11 @@ def _contest(job: _Job) -> list[Tally]:
     tallies = []
     for candidate in candidates():
         tally = Tally(candidate.name, job.world, job.dose, tiles=options.steady_tiles)
-        tally.alarms = len(_alarms(candidate, steady))
+        alarms = _alarms(candidate, steady)
+        tally.alarms = len(alarms)
+        tally.alarm_tiles = [
+            (tile.place, tile.repeat) for tile in (steady[index] for index in alarms) if tile.place
+        ]
         for step, scans in steps.items():
             tally.delays[step] = [_delay(candidate, tiles) for tiles in scans]
         tally.ramp_depths = [RAMP_PER_TILE * (_delay(candidate, tiles) - 1) for tiles in ramps]
@@ -138,7 +155,6 @@ def _delay(candidate: Candidate, tiles: Sequence[Tile]) -> int:
 def _tables(tallies: Sequence[Tally], overall: dict[str, Tally], options: DetectOptions) -> Iterable[Table]:
     yield _contest_table(overall, options)
     yield _split_table([tally for tally in tallies if tally.name == OWN_DEFAULT])
-    yield _goals_table(overall[OWN_DEFAULT], overall[PUBLISHED])
 
 
 def _contest_table(overall: dict[str, Tally], options: DetectOptions) -> Table:
@@ -185,10 +201,13 @@ def _split_table(tallies: Sequence[Tally]) -> Table:
     return Table(f"{OWN_DEFAULT}, by specimen and dose", columns, tuple(rows))
 
 
-def _goals_table(own: Tally, published: Tally) -> Table:
+def _goals_table(overall: dict[str, Tally], probed: probing.Probed) -> Table:
+    own, published = overall[OWN_DEFAULT], overall[PUBLISHED]
     lines = [
         goals.DETECT_ALARMS.line(own.alarms_per_10000, published.alarms_per_10000),
         goals.DETECT_DELAY.line(own.median_delay(2.0), published.median_delay(2.0)),
         goals.DETECT_FOUND.line(own.found_percent(2.0), published.found_percent(2.0)),
+        # Whoever has no probe refocuses at every alarm.
+        goals.DETECT_NEEDLESS.line(probed.needless_per_10000, published.alarms_per_10000),
     ]
     return goals.goals_table("goals of the detection", lines)

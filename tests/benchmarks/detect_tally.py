@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.tiles import Place
+
 STEPS = (1.0, 2.0, 4.0)
 """Sudden losses of focus, in D."""
 TILES_AFTER = 120
@@ -26,6 +28,8 @@ class Tally:
     delays: dict[float, list[int]] = field(default_factory=lambda: {step: [] for step in STEPS})
     ramp_depths: list[float] = field(default_factory=list)
     """Distance from focus at the alarm."""
+    alarm_tiles: list[tuple[Place, int]] = field(default_factory=list)
+    """Place and repeat of each tile in focus that raised an alarm."""
 
     @property
     def alarms_per_10000(self) -> float:
@@ -59,6 +63,7 @@ class Tally:
         for step, delays in other.delays.items():
             self.delays[step] += delays
         self.ramp_depths += other.ramp_depths
+        self.alarm_tiles += other.alarm_tiles
 
 
 def together(tallies: Iterable[Tally], key: Callable[[Tally], str]) -> dict[str, Tally]:

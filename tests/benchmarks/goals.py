@@ -55,6 +55,8 @@ DETECT_ALARMS = Goal("raw alarms per 10,000 tiles", 50.0, at_most=True, strictly
 DETECT_DELAY = Goal("step of 2 D: median delay, tiles", 4.0, at_most=True)
 DETECT_FOUND = Goal("step of 2 D: found %", 99.0, at_most=False)
 
+DETECT_NEEDLESS = Goal("refocuses run without need per 10,000 tiles", 5.0, at_most=True, strictly=True)
+
 SCAN_IN_FOCUS = Goal("tiles within 2 D, %", 97.0, at_most=False)
 SCAN_EXTRA = Goal("extra scans a tile", 0.5, at_most=True)
 

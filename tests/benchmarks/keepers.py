@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from focusd.frame import Pixels
-from focusd.records import Verdict
+from focusd.records import ScanRole, Verdict
 from tests.benchmarks import peers
 from tests.benchmarks.detectors import PUBLISHED_RATIO
 from tests.benchmarks.drive import Daemon, configuration
@@ -38,6 +38,7 @@ class Keeper(ABC):
         ground: The tiles and their microscope.
 
     Attributes:
+        alarms: How often something was done about focus.
         stride: Only every so many tiles are taken; more than one where no tile depends on those before.
         searched_from_depths: *Judge.* Distance from focus at which each search was begun.
     """
@@ -46,6 +47,7 @@ class Keeper(ABC):
 
     def __init__(self, ground: Landscape) -> None:
         self.scope = ground.scope
+        self.alarms = 0
         self.searched_from_depths: list[float] = []
 
     @abstractmethod
@@ -59,6 +61,7 @@ class Keeper(ABC):
 
     def search(self) -> None:
         """Run the published search."""
+        self.alarms += 1
         self.searched_from_depths.append(self.scope.defocus_depths)
         peers.published(self.scope, maxiter=PUBLISHED_MAXITER)
 
@@ -133,7 +136,9 @@ class Own(Keeper):
         self._tile_of_frame[verdict.frame_id] = tile
         if refocus is None:
             return Taken(defocus, frozenset({tile} if verdict.verdict is Verdict.SUSPECT else ()))
-        self.searched_from_depths.append(defocus)
+        self.alarms += 1
+        if any(scan.role in {ScanRole.SEARCH, ScanRole.VERIFICATION} for scan in refocus.scans):
+            self.searched_from_depths.append(defocus)
         if refocus.result is None or not refocus.result.is_success:
             return Taken(defocus)
         since = verdict.reacquire_from or verdict.frame_id

@@ -21,6 +21,8 @@ class ScanResult:
     seed: int
     scans: int = 0
     """All of them, the tiles' own and those of searches."""
+    alarms: int = 0
+    """How often something was done about focus, probes included."""
     searched_from_depths: list[float] = field(default_factory=list)
     """Distance from focus at which each search was begun."""
     defocus_depths: list[float] = field(default_factory=list)

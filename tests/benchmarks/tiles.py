@@ -17,7 +17,7 @@ from focusd.focus.measure import measure
 from focusd.focus.spectrum import Score
 from focusd.simulator.options import SpecimenOptions
 from focusd.simulator.specimen import Specimen
-from tests.benchmarks.world import healthy_scope
+from tests.benchmarks.world import Scope, healthy_scope
 
 WORLDS = ("neuropil", "gold", "porous")
 DOSES = (20.0, 8.0)
@@ -35,14 +35,6 @@ EMPTY = "resin"
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """What focusd reads off one production frame."""
-
-    judgeable: bool
-    scores: Mapping[str, Score]
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """One place of a world at one dose."""
 
@@ -53,6 +45,17 @@ class Place:
     """Where it lies between the coarsest and sparsest texture (0) and the finest and densest (1)."""
     index: int
     side_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What focusd reads off one production frame."""
+
+    judgeable: bool
+    scores: Mapping[str, Score]
+    place: Place | None = None
+    repeat: int = 0
+    """Which of the scans at its level it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +90,28 @@ def build_grounds(worlds: Sequence[str]) -> None:
             ground(world, grade)
 
 
-def look_at(place: Place) -> list[list[Tile]]:
-    """Scan a place at every level, each time with fresh noise."""
+def scope_at(place: Place) -> Scope:
+    """Give a microscope over a place, in focus; its scans are the same each time, noise and all."""
     random = np.random.default_rng([place.index, round(10 * place.dose), *place.world.encode()])
     grade = 0 if place.world == EMPTY else min(int(place.share * _GRADES), _GRADES - 1)
     scope = healthy_scope(
         ground(place.world, grade), dose=place.dose, seed=int(random.integers(2**31)), side_px=place.side_px
     )
     scope.column.move_stage(*random.uniform(-_FIELD_MM, _FIELD_MM, 2))
+    return scope
+
+
+def look_at(place: Place) -> list[list[Tile]]:
+    """Scan a place at every level, each time with fresh noise, in focus first."""
+    scope = scope_at(place)
     focus_mm = scope.column.options.best_focus_mm
     tiles = []
     for level in LEVELS:
         scope.move(focus_mm + level * scope.depth_mm)
         measurements = [measure(scope.scan(), METRICS) for _ in range(REPEATS)]
-        tiles.append([Tile(one.quality.judgeable, one.scores) for one in measurements])
+        tiles.append(
+            [Tile(one.quality.judgeable, one.scores, place, i) for i, one in enumerate(measurements)]
+        )
     return tiles
 
 

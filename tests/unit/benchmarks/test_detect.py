@@ -9,7 +9,7 @@ from focusd.focus.spectrum import Score
 from tests.benchmarks import detect
 from tests.benchmarks.detect_tally import STEPS, TILES_AFTER, Tally, together
 from tests.benchmarks.detectors import OWN_DEFAULT, PUBLISHED, PublishedWatch, candidates
-from tests.benchmarks.tiles import LEVELS, REPEATS, Pool, Tile, Walk
+from tests.benchmarks.tiles import LEVELS, REPEATS, Place, Pool, Tile, Walk, scope_at
 
 
 def test_contest_shows_focusd_ahead_of_the_published_score() -> None:
@@ -31,7 +31,11 @@ def test_contest_shows_focusd_ahead_of_the_published_score() -> None:
         "raw alarms per 10,000 tiles",
         "step of 2 D: median delay, tiles",
         "step of 2 D: found %",
+        "refocuses run without need per 10,000 tiles",
     ]
+    probe = report.tables[-2]
+    assert probe.row("0 D from focus")["lost %"] == 0.0
+    assert probe.row("4 D from focus")["lost %"] == 100.0
     shown = {candidate.name for candidate in candidates() if not candidate.is_variant}
     assert shown <= {trial["detector"] for trial in report.trials}
     assert report.draw().axes[0].get_xscale() == "log"
@@ -91,3 +95,13 @@ def test_tallies_add_up() -> None:
     assert tally.alarms_per_10000 == 20.0
     assert tally.median_delay(2.0) == 5.0
     assert tally.found_percent(2.0) == 75.0
+
+
+def test_a_false_alarm_is_probed_with_its_own_frame() -> None:
+    """The picture of a tile can be had again as it was, noise and all."""
+    place = Place("gold", 20.0, 0.5, 7, 128)
+
+    first, again = scope_at(place), scope_at(place)
+
+    assert (first.scan() == again.scan()).all()
+    assert not (first.scan() == scope_at(place).scan()).all()

@@ -1,0 +1,97 @@
+"""What focusd's probe makes of alarms: false ones on tiles in focus, and true ones at known distances.
+
+The probe is asked and told as ``focusd/service/refocus.py`` does it: the alarm's own frame first, then scans
+beside the present working distance. The depth of field is what the configuration says, as before the first
+refocus of a day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from focusd.focus.measure import measure
+from focusd.focus.probe import Probe, ProbeResult
+from tests.benchmarks.detect_tally import Tally
+from tests.benchmarks.pool import spread
+from tests.benchmarks.tables import Cell, Table
+from tests.benchmarks.tiles import Place, scope_at
+
+DISTANCES_DEPTHS = (0.0, 0.5, 1.5, 2.0, 4.0)
+MOST_ALARMS = 400
+"""So many false alarms are probed at most; more tell nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeJob:
+    """One probe: of an alarm's very frame (``repeat``), or at a distance from focus."""
+
+    place: Place
+    repeat: int = 0
+    defocus_depths: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the probe found."""
+
+    table: Table
+    needless_per_10000: float
+    """Refocuses of tiles in focus that the probe lets pass, per 10,000 tiles."""
+
+
+def run(alarms: Tally, places: Sequence[Place], *, seed: int, processes: int) -> Probed:
+    """Probe the false alarms of a detector, and these places at known distances."""
+    random = np.random.default_rng([seed, 9])
+    false = [ProbeJob(place, repeat) for place, repeat in alarms.alarm_tiles]
+    if len(false) > MOST_ALARMS:
+        false = [false[int(index)] for index in random.choice(len(false), MOST_ALARMS, replace=False)]
+    known = [
+        ProbeJob(place, defocus_depths=distance * (1.0 if random.integers(2) else -1.0))
+        for distance in DISTANCES_DEPTHS
+        for place in places
+    ]
+    answers = spread(_probe, [*false, *known], processes=processes)
+    found = answers[: len(false)]
+    lost = sum(result is ProbeResult.LOST for result, _ in found)
+    share = lost / len(found) if found else 0.0
+    rows = [_row("false alarms", found)]
+    for distance in DISTANCES_DEPTHS:
+        at_distance = [
+            answer
+            for job, answer in zip(known, answers[len(false) :], strict=True)
+            if abs(job.defocus_depths) == distance
+        ]
+        rows.append(_row(f"{distance:g} D from focus", at_distance))
+    columns = ("probe", "probed", *[f"{result.value} %" for result in ProbeResult], "scans")
+    return Probed(
+        Table("the probe", columns, tuple(rows), "scans: those beside the alarm's own frame"),
+        alarms.alarms_per_10000 * share,
+    )
+
+
+def _row(name: str, answers: Sequence[tuple[ProbeResult, int]]) -> tuple[Cell, ...]:
+    counts = Counter(result for result, _ in answers)
+    shares = [100.0 * counts[result] / len(answers) if answers else None for result in ProbeResult]
+    scans = float(np.mean([scans for _, scans in answers])) if answers else None
+    return (name, len(answers), *shares, scans)
+
+
+def _probe(job: ProbeJob) -> tuple[ProbeResult, int]:
+    """Give the result and the number of scans beside the first frame."""
+    scope = scope_at(job.place)
+    if job.defocus_depths:
+        scope.move(scope.working_distance_mm + job.defocus_depths * scope.depth_mm)
+    frames = [scope.scan() for _ in range(job.repeat + 1)]
+    low_mm, high_mm = scope.limits_mm
+    probe = Probe(scope.working_distance_mm, low_mm, high_mm, 1000.0 * scope.depth_mm)
+    probe.tell(scope.working_distance_mm, measure(frames[-1], ()))
+    scans = 0
+    while (place_mm := probe.ask()) is not None:
+        scope.move(place_mm)
+        probe.tell(place_mm, measure(scope.scan(), ()))
+        scans += 1
+    return probe.outcome.result, scans
