@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,10 +43,17 @@ def write_config(folder: Path, port: int) -> Path:
 
 
 @asynccontextmanager
-async def process(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(config: Path, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run ``focusd run`` as a process; it is killed at the end if it still runs."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "focusd", "run", "-c", str(config), stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "focusd",
+        "run",
+        "-c",
+        str(config),
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
     )
     try:
         yield child
@@ -134,3 +143,44 @@ async def test_stopped_in_the_middle_of_a_refocus_it_puts_back_and_exits_zero(tm
     assert finished["result"] == "cancelled"
     assert status == 0
     assert column.working_distance_mm == pytest.approx(START_MM, abs=1e-9)
+
+
+async def test_systemd_is_told_of_ready_progress_and_stop(tmp_path: Path) -> None:
+    """READY comes when HTTP listens, though no microscope answers; then state, watchdog, and STOPPING."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        async def until_told(word: str) -> list[str]:
+            told: list[str] = []
+            async with asyncio.timeout(20):
+                while not any(line.startswith(word) for line in told):
+                    told += (await loop.sock_recv(manager, 4096)).decode().splitlines()
+            return told
+
+        config = write_config(tmp_path, port=1)
+        async with process(config, NOTIFY_SOCKET=address, WATCHDOG_USEC="600000") as child:
+            told = await until_told("READY=1")
+            told += await until_told("WATCHDOG=1")
+            told += await until_told("WATCHDOG=1")
+            child.send_signal(signal.SIGTERM)
+            told += await until_told("STOPPING=1")
+            assert await child.wait() == 0
+
+    assert told.index("READY=1") < told.index("WATCHDOG=1") < told.index("STOPPING=1")
+
+
+async def test_a_bad_configuration_ends_with_78(tmp_path: Path) -> None:
+    """A restart cannot mend it, and systemd is told so by the exit status."""
+    config = write_config(tmp_path, port=1)
+    config.write_text(config.read_text(encoding="utf-8").replace("256", "25"), encoding="utf-8")
+
+    async with process(config) as child:
+        assert child.stderr is not None
+        said = (await child.stderr.read()).decode()
+        assert await child.wait() == 78
+
+    assert "scan.width must be greater than or equal to 64" in said
+    assert "Traceback" not in said

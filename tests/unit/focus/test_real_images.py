@@ -7,7 +7,6 @@ and -5 um: 18.3, 13.3 and 8.3 um from focus. DeepFocus project, MIT licence; nev
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,16 +15,16 @@ import pytest
 from focusd.focus.compare import sharper
 from focusd.focus.measure import Measurement, measure
 from focusd.focus.metrics import METRICS
+from tests.real_images import REAL_IMAGES, needs_real_images
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 FARTHEST_FIRST = ("_minus5um", "", "_plus5um")
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared real images are not here")
+pytestmark = needs_real_images
 
 
 def measured(name: str) -> Measurement:
     """Measure one of the real images."""
-    pixels = cv2.imread(str(DATA / name), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imread(str(REAL_IMAGES / name), cv2.IMREAD_UNCHANGED)
     assert pixels is not None
     return measure(np.asarray(pixels, np.uint8), METRICS)
 
