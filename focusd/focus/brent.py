@@ -1,8 +1,10 @@
 """The search: bracket the focus by walking downhill from where the lens stands, then Brent's method in it.
 
-1. Scan at the start, then one step of 4 depths of field away, and walk to the sharper side with steps that
-   double, until the sharpest scan has a clearly blurrier one on either side. "Clearly" is two standard
-   errors, so noise is not taken for a slope; where nothing differs, both sides are tried in turn.
+1. Scan at the start, then one step of 4 depths of field away. From then on the spectra of all scans tell
+   where focus should be (``posterior``): scan there, or just past it, so that it is bracketed. Where they
+   cannot tell, or another metric is asked for, walk to the sharper side with steps that double, until the
+   sharpest scan has a clearly blurrier one on either side. "Clearly" is two standard errors, so noise is not
+   taken for a slope; where nothing differs, both sides are tried in turn.
 2. Where an arm of this bracket is long, shorten it: far from focus the objective is no parabola.
 3. Brent's bounded method (scipy's) minimises ``V**-0.5`` in the bracket. It opens with two golden-section
    points; its interval is laid so that these are the sharpest scan there is and the vertex of the parabola
@@ -15,11 +17,14 @@ Source of the method: R. P. Brent, Algorithms for Minimization Without Derivativ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from focusd.focus.compare import SCALES_PX, Objective, comparison, finest_clear_px
+from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
+from focusd.focus.parabola import parabola_vertex
+from focusd.focus.posterior import FocusPosterior, FocusPrior, Observation, focus_posterior
 from focusd.focus.replay import Step, next_step
 
 FIRST_STEP_DEPTHS = 4.0
@@ -37,6 +42,10 @@ CLEARLY = 2.0
 """Standard errors that make one scan clearly sharper than another."""
 FLAT_REACH_DEPTHS = 27.0
 """With nothing clear this far out on both sides, there is nothing to focus on."""
+FORESEEN_DEPTHS = 4.0
+"""Standard deviation of a posterior that may place the bracket."""
+PAST_DEPTHS = 1.0
+"""How far past the foreseen focus to scan when all scans lie on one side of it."""
 _GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
 
 
@@ -67,6 +76,7 @@ class BrentSearch:
         depth_of_field_um: Defocus that adds one pixel of blur.
         max_scans: Most scans asked for.
         metric: What is maximised.
+        prior: The depth of field as past runs have it; replaces ``depth_of_field_um``.
     """
 
     def __init__(
@@ -78,11 +88,16 @@ class BrentSearch:
         depth_of_field_um: float,
         max_scans: int,
         metric: str,
+        prior: LearnedDepth | None = None,
     ) -> None:
+        known = prior or LearnedDepth.configured(depth_of_field_um)
         self._start_mm = min(max(start_mm, low_mm), high_mm)
         self._low_mm = low_mm
         self._high_mm = high_mm
-        self._depth_mm = depth_of_field_um / 1000.0
+        self._depth_mm = known.depth_of_field_um / 1000.0
+        self._foresees = metric == "log_energy"
+        self._prior = FocusPrior(self._start_mm, low_mm, high_mm, known.depth_of_field_um, known.log_sd)
+        self._posterior: FocusPosterior | None = None
         self._max_scans = max_scans
         self._comparison = comparison(metric)
         self._scans: list[Scan] = []
@@ -96,9 +111,9 @@ class BrentSearch:
         if self._outcome is None and self._pending_mm is None:
             step = self._next()
             if isinstance(step, SearchOutcome):
-                self._outcome = step
+                self._outcome = self._with_evidence(step)
             elif self._asked >= self._max_scans:
-                self._outcome = self.outcome
+                self._outcome = self._with_evidence(self.outcome)
             else:
                 self._asked += 1
                 self._pending_mm = step
@@ -111,6 +126,9 @@ class BrentSearch:
         self._scans = sorted(
             [*others, Scan(working_distance_mm, measurement)], key=lambda scan: scan.working_distance_mm
         )
+        if self._foresees:
+            seen = [Observation(s.working_distance_mm, s.measurement.spectrum) for s in self._scans]
+            self._posterior = focus_posterior(seen, self._prior)
 
     @property
     def outcome(self) -> SearchOutcome:
@@ -134,11 +152,34 @@ class BrentSearch:
         left, right = self._worse(best, below=True), self._worse(best, below=False)
         if left is not None and right is not None:
             return self._narrow(left, best, right)
+        if len(self._scans) == 2 or left is not None or right is not None:
+            foreseen_mm = self._foreseen(best)
+            if foreseen_mm is not None:
+                return foreseen_mm
         if right is not None:
             return self._walk(best, right, below=True)
         if left is not None:
             return self._walk(best, left, below=False)
         return self._look_around(best)
+
+    def _sees(self) -> bool:
+        """Whether the spectra tell where focus is."""
+        return self._posterior is not None and self._posterior.sd_mm < FORESEEN_DEPTHS * self._depth_mm
+
+    def _foreseen(self, best: Scan) -> float | None:
+        """Where the spectra put the bracket's missing part; ``None`` when it is scanned or out of range."""
+        if self._posterior is None or not self._sees():
+            return None
+        focus_mm = self._posterior.mean_mm
+        inside = self._scans[0].working_distance_mm < focus_mm < self._scans[-1].working_distance_mm
+        away = math.copysign(self._depth_mm, focus_mm - best.working_distance_mm)
+        for depths in (0.0 if inside else PAST_DEPTHS, FIRST_STEP_DEPTHS, -FIRST_STEP_DEPTHS):
+            place_mm = focus_mm + depths * away
+            if not self._low_mm <= place_mm <= self._high_mm:
+                return None
+            if self._scanned_near(place_mm, 2 * TOLERANCE_DEPTHS) is None:
+                return place_mm
+        return None
 
     def _first_step(self) -> float | SearchOutcome:
         """One step to the side with more room."""
@@ -187,6 +228,13 @@ class BrentSearch:
         if gap_mm > NEAR_EDGE_DEPTHS * self._depth_mm:
             inside_mm = min(gap_mm / 2.0, FIRST_STEP_DEPTHS * self._depth_mm)
             return here_mm + inside_mm if below else here_mm - inside_mm
+        posterior = self._posterior
+        if posterior is not None and self._sees() and self._low_mm < posterior.mean_mm < self._high_mm:
+            return SearchOutcome(
+                posterior.mean_mm,
+                SearchResult.FOUND,
+                "the spectra put focus just inside the edge of the range",
+            )
         return SearchOutcome(
             here_mm,
             SearchResult.EDGE_OF_RANGE,
@@ -197,13 +245,17 @@ class BrentSearch:
         """Work in a bracket."""
         bracket = (left, best, right)
         objective = self._comparison.objective([scan.measurement for scan in bracket])
-        vertex_mm = _vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in bracket])
+        vertex_mm = parabola_vertex(
+            [(scan.working_distance_mm, objective(scan.measurement)) for scan in bracket]
+        )
         best_mm = best.working_distance_mm
         if vertex_mm is None or not left.working_distance_mm < vertex_mm < right.working_distance_mm:
             vertex_mm = best_mm
         arms = (best_mm - left.working_distance_mm, right.working_distance_mm - best_mm)
         if max(arms) > LONG_ARM_DEPTHS * self._depth_mm:
-            place_mm = self._shortened(best_mm, vertex_mm, arms)
+            foreseen_mm = self._posterior.mean_mm if self._posterior and self._sees() else vertex_mm
+            inside = left.working_distance_mm < foreseen_mm < right.working_distance_mm
+            place_mm = self._shortened(best_mm, foreseen_mm if inside else vertex_mm, arms)
             if place_mm is not None:
                 return place_mm
         if self._scanned_near(vertex_mm, TOLERANCE_DEPTHS) is not None:
@@ -238,6 +290,20 @@ class BrentSearch:
 
         step = next_step(known, chosen.bounds, tolerance=TOLERANCE_DEPTHS * self._depth_mm)
         return Step(chosen.sign * step.x, step.done)
+
+    def _with_evidence(self, outcome: SearchOutcome) -> SearchOutcome:
+        """Add what the spectra say, where they say it."""
+        answer_mm, posterior = outcome.working_distance_mm, self._posterior
+        if answer_mm is None or posterior is None or not self._sees():
+            return outcome
+        return replace(
+            outcome,
+            mean_mm=posterior.mean_mm,
+            sd_um=1000.0 * posterior.sd_mm,
+            depth_of_field_um=posterior.depth_of_field_um,
+            depth_of_field_sd_um=posterior.depth_of_field_um * posterior.depth_log_sd,
+            probability_nearer=posterior.probability_nearer(answer_mm, self._start_mm),
+        )
 
     def _laid(self, best_mm: float, vertex_mm: float, objective: Objective) -> _Interval:
         """An interval whose two golden-section points are the best scan and the vertex, in this order."""
@@ -289,7 +355,7 @@ class BrentSearch:
         if len(scans) < 3:
             return None
         objective = self._comparison.objective([scan.measurement for scan in scans])
-        return _vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in scans])
+        return parabola_vertex([(scan.working_distance_mm, objective(scan.measurement)) for scan in scans])
 
     def _reach(self, *, below: bool) -> float:
         end_mm = self._scans[0 if below else -1].working_distance_mm
@@ -301,13 +367,3 @@ class BrentSearch:
 
     def _clipped(self, place_mm: float) -> float:
         return min(max(place_mm, self._low_mm), self._high_mm)
-
-
-def _vertex(points: list[tuple[float, float]]) -> float | None:
-    """Lowest point of the parabola through three points, in rising order of x; ``None`` if it has none."""
-    (x0, y0), (x1, y1), (x2, y2) = points
-    slope, next_slope = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    curvature = (next_slope - slope) / (x2 - x0)
-    if curvature <= 0.0:
-        return None
-    return 0.5 * (x0 + x1) - 0.5 * slope / curvature

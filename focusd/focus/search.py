@@ -66,6 +66,7 @@ def _brent(task: SearchTask) -> Search:
         depth_of_field_um=task.depth_of_field_um,
         max_scans=task.max_scans,
         metric=task.metric,
+        prior=task.prior,
     )
 
 

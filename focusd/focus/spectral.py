@@ -17,7 +17,6 @@ beyond the range.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,7 @@ from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px
 from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
+from focusd.focus.parabola import parabola_vertex
 from focusd.focus.posterior import DEPTH_LOG_SD, FocusPosterior, FocusPrior, Observation, focus_posterior
 from focusd.focus.spectrum import RadialSpectrum
 
@@ -354,13 +354,3 @@ def _brackets(offset: np.ndarray) -> bool:
     below = (offset < -least) & (offset > -most)
     above = (offset > least) & (offset < most)
     return bool(below.any() and above.any())
-
-
-def parabola_vertex(points: Sequence[tuple[float, float]]) -> float | None:
-    """Lowest point of the parabola through three points, in rising order of x; ``None`` if it has none."""
-    (x0, y0), (x1, y1), (x2, y2) = points
-    slope, next_slope = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-    curvature = (next_slope - slope) / (x2 - x0)
-    if curvature <= 0.0:
-        return None
-    return 0.5 * (x0 + x1) - 0.5 * slope / curvature

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement, measure
 from focusd.focus.outcome import SearchResult
-from focusd.focus.spectral import MAX_SCANS, SAME_PLACE_DEPTHS, SpectralSearch, parabola_vertex
+from focusd.focus.parabola import parabola_vertex
+from focusd.focus.spectral import MAX_SCANS, SAME_PLACE_DEPTHS, SpectralSearch
 from focusd.focus.spectrum import RadialSpectrum
 from tests.unit.focus.optics import DEPTH_MM, DEPTH_UM, Column, measured
 
