@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tests.benchmarks.detect_tally import Tally
@@ -16,31 +18,47 @@ _OWN, _PUBLISHED, _OTHER = "#1b7f3b", "#c0392b", "#7f8c8d"
 
 
 def refocus(outcomes: Sequence[Outcome]) -> Figure:
-    """Share in focus over scans, a panel for each distance."""
+    """Share in focus over scans, a panel for each distance; names stand at the side, in the points' order."""
     seen = [one for one in outcomes if one.image not in BLANK_IMAGES]
     distances = list(dict.fromkeys(one.distance for one in seen))
-    figure = Figure(figsize=(5.0 * len(distances), 4.5), layout="constrained")
+    figure = Figure(figsize=(6.0 * len(distances), 5.0), layout="constrained")
     panels = figure.subplots(1, len(distances), sharey=True, squeeze=False)[0]
     for panel, distance in zip(panels, distances, strict=True):
-        for strategy in dict.fromkeys(one.strategy for one in seen):
-            summary = summarise(
-                [one for one in seen if one.strategy == strategy and one.distance == distance]
-            )
-            panel.plot(summary.scans, summary.ok_percent, "o", color=_colour(strategy))
-            panel.annotate(
-                strategy,
-                (summary.scans, summary.ok_percent),
-                xytext=(4, 2),
-                textcoords="offset points",
-                fontsize=7,
-                color=_colour(strategy),
-            )
+        summaries = {
+            strategy: summarise([one for one in there if one.strategy == strategy])
+            for there in [[one for one in seen if one.distance == distance]]
+            for strategy in dict.fromkeys(one.strategy for one in there)
+        }
+        _points(panel, {name: (one.scans, one.ok_percent) for name, one in summaries.items()})
         panel.set_title(f"start: {distance}")
         panel.set_xlabel("scans")
         panel.set_ylim(-4, 104)
-        panel.margins(x=0.25)
     panels[0].set_ylabel("in focus at the end, %")
     return figure
+
+
+def _points(panel: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """Draw points, and a line from each to its name beside the panel."""
+    lowest, highest = -2.0, 102.0
+    order = sorted(places, key=lambda name: (places[name][1], -places[name][0]))
+    step = min(4.0, (highest - lowest) / max(len(order), 1))
+    label_y = lowest - step
+    for index, name in enumerate(order):
+        x, y = places[name]
+        room_above = step * (len(order) - 1 - index)
+        label_y = min(max(label_y + step, y), highest - room_above)
+        colour = _colour(name)
+        panel.plot(x, y, "o", color=colour)
+        panel.annotate(
+            name,
+            (x, y),
+            xytext=(1.02, label_y),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            fontsize=7,
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.6},
+        )
 
 
 def _colour(strategy: str) -> str:
@@ -71,7 +89,8 @@ def scan(results: Sequence[ScanResult]) -> Figure:
     panels = figure.subplots(1, len(results), squeeze=False)[0]
     for panel, result in zip(panels, results, strict=True):
         depths = np.abs(result.defocus_depths).reshape(result.side, result.side)
-        drawn = panel.imshow(depths, vmin=0.0, vmax=4 * IN_FOCUS_DEPTHS, cmap="magma_r")
+        colours = colormaps["magma_r"].with_extremes(bad="0.85")
+        drawn = panel.imshow(depths, vmin=0.0, vmax=4 * IN_FOCUS_DEPTHS, cmap=colours)
         figures = f"{result.in_focus_percent:.0f} % in focus, {result.extra_scans:.2f} extra scans"
         panel.set_title(f"{result.way}\n{figures}")
         panel.set_xticks([])

@@ -69,6 +69,7 @@ def _scan(job: _Job) -> ScanResult:
         side=options.side,
         seed=seed,
         scans=ground.scope.scans,
+        dose_frames=ground.scope.dose_frames,
         alarms=keeper.alarms,
         searched_from_depths=keeper.searched_from_depths,
         defocus_depths=[defocus[tile] for tile in ground.by_place()],
@@ -97,16 +98,17 @@ def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:
         alarms = float(np.mean([one.alarms for one in mine]))
         searches = float(np.mean([len(one.searched_from_depths) for one in mine]))
         needless = float(np.mean([one.needless_searches for one in mine]))
+        dose = float(np.mean([one.extra_dose for one in mine]))
         p95 = float(np.mean([one.p95_depths for one in mine]))
-        rows.append((way, _in_focus(mine), _extra(mine), p95, alarms, searches, needless))
+        rows.append((way, _in_focus(mine), _extra(mine), dose, p95, alarms, searches, needless))
     within = f"within {IN_FOCUS_DEPTHS:g} D %"
     size = f"{options.side} x {options.side} tiles"
     return Table(
         f"a scan of {size}, {options.texture}, {options.dose:g} electrons a pixel",
-        ("way", within, "extra scans a tile", "p95 |dz|", "alarms", "searches", "needless"),
+        ("way", within, "extra scans a tile", "extra dose", "p95 |dz|", "alarms", "searches", "needless"),
         tuple(rows),
-        f"means of {options.trials} specimens; |dz| in D, of each tile's last take; "
-        f"needless: begun within {NEEDLESS_DEPTHS:g} D of focus",
+        f"means of {options.trials} specimens; dose in full frames a tile; |dz| in D, of each last take;\n"
+        f"needless: searches begun within {NEEDLESS_DEPTHS:g} D of focus",
     )
 
 

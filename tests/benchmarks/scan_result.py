@@ -21,6 +21,8 @@ class ScanResult:
     seed: int
     scans: int = 0
     """All of them, the tiles' own and those of searches."""
+    dose_frames: float = 0.0
+    """Electrons spent on them, in full frames."""
     alarms: int = 0
     """How often something was done about focus, probes included."""
     searched_from_depths: list[float] = field(default_factory=list)
@@ -38,6 +40,11 @@ class ScanResult:
     def extra_scans(self) -> float:
         """Scans a tile beyond one."""
         return self.scans / len(self._taken) - 1.0
+
+    @property
+    def extra_dose(self) -> float:
+        """Dose a tile beyond its own, in full frames."""
+        return self.dose_frames / len(self._taken) - 1.0
 
     @property
     def p95_depths(self) -> float:
