@@ -52,6 +52,8 @@ WIDE_DEPTHS = 10.0
 """Standard deviation of a posterior that knows nothing ..."""
 GIVE_UP_AFTER = 4
 """... and after how many scans that is taken for an answer."""
+UNSETTLED_DEPTHS = 2.0
+"""Standard deviation with which a search that has spent its budget has found nothing."""
 SURE = 0.95
 """Probability with which focus must lie beyond a bound before a scan inside it is spared."""
 SAME_PLACE_DEPTHS = 0.5
@@ -271,6 +273,8 @@ class SpectralSearch:
         posterior = self._posterior
         if posterior is None:
             return SearchOutcome(None, SearchResult.BUDGET, "nothing was scanned")
+        if self._asked >= self._max_scans and posterior.sd_mm > UNSETTLED_DEPTHS * self._depth_mm:
+            return self._nothing_to_see(posterior)
         reason = f"not settled after {len(self._scans)} scans"
         scan = self._nearest(posterior.mean_mm)
         near = abs(scan.working_distance_mm - posterior.mean_mm) < VERIFIED_DEPTHS * self._depth_mm

@@ -249,3 +249,14 @@ def test_parabola_vertex() -> None:
     assert parabola_vertex([(-1.0, 5.0), (0.0, 2.0), (3.0, 5.0)]) == pytest.approx(1.0)
     assert parabola_vertex([(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)]) is None
     assert parabola_vertex([(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]) is None
+
+
+def test_a_spent_budget_without_an_idea_is_no_peak() -> None:
+    """Where two scans are all there may be and tell nothing, nothing was found."""
+    rng = np.random.default_rng(1)
+    search = search_from(3.0, max_scans=2)
+    while (place_mm := search.ask()) is not None:
+        search.tell(place_mm, measured(400.0, noise=1e5, rng=rng))
+
+    assert search.outcome.result is SearchResult.NO_PEAK
+    assert search.outcome.working_distance_mm == pytest.approx(FOCUS_MM + 3.0 * DEPTH_MM)
