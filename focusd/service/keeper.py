@@ -7,6 +7,7 @@ two moves, and no scan and move, can ever overlap.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -50,6 +51,7 @@ class Keeper:
         board: Where the status is published.
         inbox: Where others leave jobs.
         heartbeat: Told of progress.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Keeper:
         board: StatusBoard,
         inbox: Inbox,
         heartbeat: Heartbeat,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._monitor = monitor
@@ -70,8 +73,9 @@ class Keeper:
         self._board = board
         self._inbox = inbox
         self._heartbeat = heartbeat
-        self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s)
-        self._places = SeenPlaces(config.refocus.place_cool_down_s)
+        self._clock = clock
+        self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
+        self._places = SeenPlaces(config.refocus.place_cool_down_s, clock)
         self._next_frame_due = 0.0
         self._advised = False
         self._blocked = False
@@ -84,7 +88,7 @@ class Keeper:
         Raises:
             LinkError: the connection can no longer be trusted.
         """
-        self._next_frame_due = time.monotonic()
+        self._next_frame_due = self._clock()
         while True:
             job = await self._inbox.get(self._idle_s())
             try:
@@ -133,7 +137,7 @@ class Keeper:
         self._monitor.forget_suspicion()
         self._places.forget()
         self._advised = self._blocked = False
-        self._next_frame_due = time.monotonic()
+        self._next_frame_due = self._clock()
         self._board.set_degraded(None)
 
     def block(self, reason: str) -> None:
@@ -143,15 +147,15 @@ class Keeper:
 
     async def refresh(self, microscope: Microscope) -> None:
         """Read the column, which is also the sign of life of an idle link."""
-        started = time.monotonic()
+        started = self._clock()
         column = await microscope.get_state()
-        link = replace(self._board.current.link, round_trip_s=time.monotonic() - started)
+        link = replace(self._board.current.link, round_trip_s=self._clock() - started)
         self._board.update(column=column, link=link)
 
     def _idle_s(self) -> float:
         idle_s = self._config.microscope.timeouts.ping_interval_s
         if self._source.interval_s is not None and not self.is_paused:
-            idle_s = min(idle_s, max(0.0, self._next_frame_due - time.monotonic()))
+            idle_s = min(idle_s, max(0.0, self._next_frame_due - self._clock()))
         # Several questions make up one reading of the column, each with its own deadline.
         self._heartbeat.expect(idle_s + 10 * self._config.microscope.timeouts.request_s)
         return idle_s
@@ -159,16 +163,16 @@ class Keeper:
     def _frame_is_due(self) -> bool:
         if self.is_paused or self._source.interval_s is None:
             return False
-        return time.monotonic() >= self._next_frame_due
+        return self._clock() >= self._next_frame_due
 
     async def _take_due_frame(self, microscope: Microscope) -> None:
         interval_s = self._source.interval_s or 0.0
-        self._next_frame_due = time.monotonic() + interval_s
+        self._next_frame_due = self._clock() + interval_s
         try:
             await self.scan(microscope)
         except (ScanRefusedError, ScanIncompleteError) as error:
             _log.warning("frame_lost", error=str(error))
-            self._next_frame_due = time.monotonic() + max(interval_s, RETRY_FRAME_AFTER_S)
+            self._next_frame_due = self._clock() + max(interval_s, RETRY_FRAME_AFTER_S)
 
     def _note_store_works(self) -> None:
         if self._store_failed:

@@ -44,6 +44,7 @@ class Supervisor:
         store: What is remembered.
         connect: Opens a connection to the microscope.
         heartbeat: Told of progress, for the watchdog.
+        clock: Monotonic seconds, by which frames fall due and cool-downs pass.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Supervisor:
         *,
         connect: Callable[[], AbstractAsyncContextManager[Microscope]],
         heartbeat: Heartbeat,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self.store = store
@@ -73,6 +75,7 @@ class Supervisor:
             board=self.board,
             inbox=self._inbox,
             heartbeat=heartbeat,
+            clock=clock,
         )
 
     # --- life ---

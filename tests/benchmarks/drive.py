@@ -87,7 +87,7 @@ class Daemon:
 
     supervisor: Supervisor
 
-    def __init__(self, scope: Scope, config: Config, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, scope: Scope, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._microscope = ScopeMicroscope(scope)
         self._config = config
         self._clock = clock
@@ -121,9 +121,13 @@ class Daemon:
         parent = _MEMORY if _MEMORY.is_dir() else None
         directory = self._open.enter_context(tempfile.TemporaryDirectory(dir=parent))
         store = await self._open.enter_async_context(open_store(Path(directory), max_frames=100_000))
-        self.supervisor = Supervisor(self._config, store, connect=self._connect, heartbeat=Heartbeat())
-        if self._clock is not None:
-            _set_clocks(self.supervisor, self._clock)
+        self.supervisor = Supervisor(
+            self._config,
+            store,
+            connect=self._connect,
+            heartbeat=Heartbeat(self._clock),
+            clock=self._clock,
+        )
         self._task = asyncio.create_task(self.supervisor.run())
         while not self.supervisor.status.link.connected:
             await asyncio.sleep(0)
@@ -186,12 +190,3 @@ class ScopeMicroscope:
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """There is no link to lose."""
-
-
-def _set_clocks(part: object, clock: Callable[[], float], depth: int = 3) -> None:
-    """Give the simulated time to each part of the service that has a clock: none is a setting."""
-    for name, value in vars(part).items():
-        if name == "_clock":
-            setattr(part, name, clock)
-        elif depth and type(value).__module__.startswith("focusd.service") and hasattr(value, "__dict__"):
-            _set_clocks(value, clock, depth - 1)

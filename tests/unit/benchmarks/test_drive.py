@@ -51,17 +51,20 @@ def test_a_scan_is_judged_and_its_frame_begins_the_refocus() -> None:
 
 def test_pauses_of_the_service_follow_the_simulated_time() -> None:
     """After its failures focusd pauses, and tries again when the simulated clock says so."""
-    scope = _scope("resin")
+    scope = _scope()
     clock = Clock()
     config = drive.configuration(scope)
+    # Focus lies farther away than the search may go.
+    refocus = config.refocus.model_copy(update={"max_change_um": scope.depth_mm * 1000.0})
 
-    with drive.Daemon(scope, config, clock=clock) as daemon:
-        attempts = daemon.supervisor._keeper._attempts
-        for _ in range(config.refocus.attempts):
-            attempts.failed()
-        assert attempts.exhausted
+    with drive.Daemon(scope, config.model_copy(update={"refocus": refocus}), clock=clock) as daemon:
+        before = [daemon.scan().refocus for _ in range(config.refocus.attempts + 1)]
         clock.moves += 100_000
-        assert not attempts.exhausted
+        after = daemon.scan().refocus
+
+    results = [record.result if record else None for record in (*before, after)]
+    assert results[-2] is None
+    assert {*results[:-2], results[-1]} == {RefocusResult.EDGE_OF_RANGE}
 
 
 def test_every_daemon_leaves_nothing_behind() -> None:
