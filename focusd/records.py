@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
+from focusd.focus.spectrum import RadialSpectrum
 from focusd.frame import ImagingConditions, ScanRegion, StagePosition
 
 
@@ -163,6 +166,8 @@ class RefocusRecord:
     frame_beam_time_s: float | None = None
     """Beam time of one frame of the specimen, for comparison."""
     scans: tuple[RefocusScan, ...] = ()
+    keep_spectra: bool = False
+    """Whether the spectrum of each scan is kept, as ``RefocusSpectra``."""
 
     @property
     def beam_time_s(self) -> float:
@@ -173,6 +178,47 @@ class RefocusRecord:
     def dose_frames(self) -> float | None:
         """What it cost the specimen, in frames."""
         return self.beam_time_s / self.frame_beam_time_s if self.frame_beam_time_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpectrum:
+    """A radially averaged power spectrum as it is kept; see ``focusd.focus.spectrum.RadialSpectrum``."""
+
+    frequency_cycles_per_px: tuple[float, ...]
+    """Of each ring, rising."""
+    power: tuple[float, ...]
+    """Mean power of each ring, squared grey levels."""
+    modes: tuple[float, ...]
+    """Independent modes in each ring."""
+    corner_power: float
+    """Mean power beyond 0.5 cycles per pixel: the noise floor."""
+
+    @classmethod
+    def of(cls, spectrum: RadialSpectrum) -> StoredSpectrum:
+        """Take over a measured spectrum."""
+        return cls(
+            frequency_cycles_per_px=tuple(spectrum.frequency.tolist()),
+            power=tuple(spectrum.power.tolist()),
+            modes=tuple(spectrum.modes.tolist()),
+            corner_power=float(spectrum.corner_power),
+        )
+
+    def restored(self) -> RadialSpectrum:
+        """Give the spectrum for measuring with."""
+        return RadialSpectrum(
+            frequency=np.array(self.frequency_cycles_per_px),
+            power=np.array(self.power),
+            modes=np.array(self.modes),
+            corner_power=self.corner_power,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefocusSpectra:
+    """The spectra of a refocus's scans, in their order; kept beside the record because they are long."""
+
+    refocus_id: int
+    spectra: tuple[StoredSpectrum, ...]
 
 
 @dataclass(frozen=True, slots=True)

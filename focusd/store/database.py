@@ -12,6 +12,7 @@ from focusd.store.frames import Frames
 from focusd.store.journal import Journal
 from focusd.store.refocuses import Refocuses
 from focusd.store.settings import Settings
+from focusd.store.spectra import Spectra
 
 
 class Store:
@@ -20,6 +21,7 @@ class Store:
     Attributes:
         frames: Verdicts on frames.
         refocuses: Refocuses with their scans.
+        spectra: Of those scans, where they were asked for.
         baselines: Reference sharpness by imaging condition.
         journal: Restore points.
         settings: Runtime state.
@@ -29,6 +31,7 @@ class Store:
         self._file = file
         self.frames = frames
         self.refocuses = refocuses
+        self.spectra = Spectra(file)
         self.baselines = Baselines(file)
         self.journal = Journal(file)
         self.settings = Settings(file)

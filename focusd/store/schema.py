@@ -31,11 +31,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE TABLE settings (name TEXT PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",
         "CREATE TABLE damaged (found_at TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL, record TEXT)",
     ),
+    ("CREATE TABLE spectra (refocus_id INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",),
 )
 
 _KEY_COLUMNS = {
     "frames": "frame_id",
     "refocuses": "refocus_id",
+    "spectra": "refocus_id",
     "baselines": "condition",
     "journal": "entry_id",
     "settings": "name",

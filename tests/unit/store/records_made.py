@@ -17,8 +17,10 @@ from focusd.records import (
     FrameVerdict,
     RefocusRecord,
     RefocusScan,
+    RefocusSpectra,
     RefocusTrigger,
     ScanRole,
+    StoredSpectrum,
     Verdict,
 )
 
@@ -100,6 +102,12 @@ def refocus(refocus_id: int) -> RefocusRecord:
         max_scans=14,
         scans=(scan,),
     )
+
+
+def spectra(refocus_id: int) -> RefocusSpectra:
+    """Make the spectra of a run of one scan."""
+    spectrum = StoredSpectrum((0.1, 0.4), power=(90.0, 12.5), modes=(40.0, 300.0), corner_power=8.0)
+    return RefocusSpectra(refocus_id, (spectrum,))
 
 
 def baseline(*, detector: str = "SE", created_at: float = 1_700_000_000.0, **conditions: Any) -> Baseline:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from focusd.errors import StoreError, StoreLockedError
+from focusd.records import RefocusResult
 from focusd.store import schema
 from focusd.store.database import Store, open_store
 from focusd.store.file import DatabaseFile
-from tests.unit.store.records_made import baseline, refocus, verdict
+from tests.unit.store.records_made import baseline, refocus, spectra, verdict
 
 HOLDER = """
 import asyncio, sys
@@ -159,6 +161,39 @@ async def test_a_version_that_one_bit_made_newer_is_damage(directory: Path) -> N
         assert [problem.code for problem in store.problems] == ["database_moved_aside"]
 
 
+OLD_REFOCUS = (
+    '{"refocus_id":3,"trigger":"drift","method":"brent","metric":"log_energy","condition":"SE-5kV",'
+    '"started_at":1700000000.0,"start_working_distance_mm":9.0,"max_scans":14,"frame_id":null,'
+    '"result":"refocused","reason":"","final_working_distance_mm":9.01,"duration_s":3.0,"gain":2.0,"scans":'
+    '[{"index":0,"role":"start","working_distance_mm":9.0,"sharpness":0.4,"sharpness_standard_error":0.01,'
+    '"laplacian_variance":60.0,"signal_to_noise":8.0,"beam_time_s":1.05}]}'
+)
+"""A row of the first version, before scans had regions and runs a posterior."""
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS)))
+async def test_a_database_of_an_earlier_version_is_taken_up(directory: Path, version: int) -> None:
+    """What an earlier focusd has kept is read with what is new left empty, and what is new can be kept."""
+    file = DatabaseFile(directory, migrations=schema.MIGRATIONS[:version])
+    await file.open()
+    row = (3, OLD_REFOCUS, zlib.crc32(OLD_REFOCUS.encode(), zlib.crc32(b"3\n")), 1)
+    await file.write(
+        lambda connection: connection.execute("INSERT INTO refocuses VALUES (?, ?, ?, ?)", row).rowcount
+    )
+    await file.close()
+
+    async with open_store(directory, max_frames=100) as store:
+        old = await store.refocuses.get(3)
+        await store.spectra.put(spectra(3))
+        kept = await store.spectra.get(3)
+
+        assert store.problems == ()
+    assert old is not None
+    assert (old.result, old.focus_mm, old.keep_spectra) == (RefocusResult.REFOCUSED, None, False)
+    assert old.scans[0].energies == {}
+    assert kept == spectra(3)
+
+
 async def test_a_migration_keeps_what_is_there(directory: Path) -> None:
     """An older file is brought up to date with its rows."""
     async with open_store(directory, max_frames=100) as store:
@@ -182,10 +217,11 @@ async def test_a_failing_migration_leaves_the_file_as_it_was(directory: Path, po
     before = contents(directory)
     statements = ["CREATE TABLE later (x)", "INSERT INTO later VALUES (1)", "DELETE FROM frames"]
     statements.insert(position, "INSERT INTO nowhere VALUES (1)")
+    known = len(schema.MIGRATIONS)
     file = DatabaseFile(directory, migrations=(*schema.MIGRATIONS, tuple(statements)))
 
     with pytest.raises(
-        StoreError, match=r"from schema version 1 to 2, left as it was: no such table: nowhere"
+        StoreError, match=rf"schema version {known} to {known + 1}, left as it was: no such table: nowhere"
     ):
         await file.open()
     await file.close()

@@ -14,9 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focusd.errors import StoreError
-from focusd.records import Baseline, FrameVerdict, RefocusRecord, RefocusResult
+from focusd.focus.spectrum import log_energy, radial_spectrum
+from focusd.records import (
+    Baseline,
+    FrameVerdict,
+    RefocusRecord,
+    RefocusResult,
+    RefocusSpectra,
+    StoredSpectrum,
+)
 from focusd.store.database import Store, open_store
-from tests.unit.store.records_made import any_record, baseline, refocus, verdict
+from tests.unit.store.records_made import any_record, baseline, refocus, spectra, verdict
 
 TEXT = st.text(st.characters(codec="utf-8"))
 JSON_VALUES = st.recursive(
@@ -82,6 +90,43 @@ async def test_baselines_come_back(made: list[Baseline]) -> None:
 
 
 @settings(deadline=None, max_examples=15)
+@given(made=st.lists(any_record(RefocusSpectra), max_size=3))
+async def test_spectra_come_back(made: list[RefocusSpectra]) -> None:
+    """The spectra of any refocus are read after a restart exactly as they were put."""
+    runs = [replace(one, refocus_id=number) for number, one in enumerate(made, 1)]
+    with tempfile.TemporaryDirectory() as directory:
+        async with open_store(Path(directory), max_frames=100) as store:
+            for one in runs:
+                await store.spectra.put(one)
+        async with open_store(Path(directory), max_frames=100) as store:
+            kept = [await store.spectra.get(one.refocus_id) for one in runs]
+
+    assert kept == runs
+
+
+async def test_a_stored_spectrum_measures_as_it_did(store: Store) -> None:
+    """To the last bit: what is computed from it later is what was computed from the picture."""
+    measured = radial_spectrum(np.random.default_rng(3).integers(0, 255, (96, 128)).astype(np.uint8))
+    await store.spectra.put(RefocusSpectra(1, (StoredSpectrum.of(measured),)))
+
+    kept = await store.spectra.get(1)
+
+    assert kept is not None
+    restored = kept.spectra[0].restored()
+    assert np.array_equal(restored.frequency, measured.frequency)
+    assert log_energy(restored, 2.0) == log_energy(measured, 2.0)
+
+
+async def test_only_the_newest_spectra_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often they are asked for, they do not fill the disk."""
+    monkeypatch.setattr("focusd.store.spectra.MAX_RUNS", 3)
+    for number in (1, 5, 6, 7):
+        await store.spectra.put(spectra(number))
+
+    assert [number for number in range(1, 8) if await store.spectra.get(number)] == [5, 6, 7]
+
+
+@settings(deadline=None, max_examples=15)
 @given(name=TEXT, value=JSON_VALUES)
 async def test_settings_come_back(name: str, value: object) -> None:
     """Any JSON value is read after a restart exactly as it was put."""
@@ -98,6 +143,8 @@ async def test_what_was_never_kept_is_none(store: Store) -> None:
     assert await store.frames.get(1) is None
     assert await store.frames.get(2**70) is None
     assert await store.refocuses.get(-(2**70)) is None
+    assert await store.spectra.get(1) is None
+    assert await store.spectra.get(2**70) is None
     assert await store.baselines.get("none") is None
     assert await store.settings.get("none") is None
 
