@@ -130,7 +130,11 @@ class RefocusScan:
     region: ScanRegion | None = None
     """Part of the raster that was scanned; ``None`` for all of it."""
     energies: Mapping[str, float] = field(default_factory=dict)
-    """Noise-corrected energy by scale in pixels, e.g. ``{"2": 10.5}``."""
+    """Noise-corrected energy by scale in pixels, e.g. ``{"2": 10.5}`` ..."""
+    energy_standard_errors: Mapping[str, float] = field(default_factory=dict)
+    """... and how far each would scatter if the same field were scanned again."""
+    reason: str | None = None
+    """Why it cannot be judged, e.g. ``saturated``; ``None`` if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,8 @@ class RefocusRecord:
     """That the end is nearer to focus than the start."""
     z_score: float | None = None
     """By how many standard errors the end was the sharper."""
+    probability_lost: float | None = None
+    """That focus is more than a depth of field away from the start, by the probe."""
     frame_beam_time_s: float | None = None
     """Beam time of one frame of the specimen, for comparison."""
     scans: tuple[RefocusScan, ...] = ()

@@ -22,7 +22,13 @@ from focusd.api.handlers_baselines import (
 )
 from focusd.api.handlers_frames import get_frame, list_frames, take_scan
 from focusd.api.handlers_microscope import get_microscope, put_working_distance
-from focusd.api.handlers_refocuses import cancel_refocus, get_refocus, list_refocuses, start_refocus
+from focusd.api.handlers_refocuses import (
+    cancel_refocus,
+    get_refocus,
+    get_spectra,
+    list_refocuses,
+    start_refocus,
+)
 from focusd.api.handlers_status import get_live, get_ready, get_status, pause, resume, wait_until_ready
 from focusd.api.hangup import Hangup
 from focusd.api.problems import Problem, internal_error, problem_for
@@ -37,6 +43,7 @@ from focusd.api.schemas import (
     NoQuery,
     PauseBody,
     ReadyQuery,
+    RefocusBody,
     RefocusesQuery,
     WaitQuery,
     WorkingDistanceBody,
@@ -55,9 +62,10 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("POST", "/v1/scans", take_scan, NoQuery, NoBody),
     Route("GET", "/v1/frames", list_frames, FramesQuery, NoBody),
     Route("GET", "/v1/frames/{frame_id}", get_frame, NoQuery, NoBody),
-    Route("POST", "/v1/refocuses", start_refocus, WaitQuery, NoBody),
+    Route("POST", "/v1/refocuses", start_refocus, WaitQuery, RefocusBody),
     Route("GET", "/v1/refocuses", list_refocuses, RefocusesQuery, NoBody),
     Route("GET", "/v1/refocuses/{refocus_id}", get_refocus, NoQuery, NoBody),
+    Route("GET", "/v1/refocuses/{refocus_id}/spectra", get_spectra, NoQuery, NoBody),
     Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, CancelQuery, NoBody),
     Route("POST", "/v1/baselines/capture", capture_baseline, NoQuery, NoBody),
     Route("GET", "/v1/baselines", list_baselines, NoQuery, NoBody),

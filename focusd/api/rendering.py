@@ -17,8 +17,11 @@ from typing import Any
 from focusd.records import Baseline, RefocusRecord
 from focusd.service.status import Status
 
-_DERIVED: Mapping[type, str] = {Baseline: "condition", RefocusRecord: "beam_time_s"}
-"""A property that is shown beside the fields."""
+_DERIVED: Mapping[type, tuple[str, ...]] = {
+    Baseline: ("condition",),
+    RefocusRecord: ("beam_time_s", "dose_frames"),
+}
+"""Properties that are shown beside the fields."""
 
 _AS_IT_IS = frozenset({str, int, bool})
 
@@ -47,9 +50,8 @@ def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
 
 @cache
 def _shown(kind: type) -> tuple[str, ...]:
-    """Names of a dataclass's fields, and of the property shown beside them."""
-    derived = _DERIVED.get(kind)
-    return (*filter(None, [derived]), *(field.name for field in dataclasses.fields(kind)))
+    """Names of a dataclass's fields, and of the properties shown beside them."""
+    return (*_DERIVED.get(kind, ()), *(field.name for field in dataclasses.fields(kind)))
 
 
 def encode(value: object) -> bytes:

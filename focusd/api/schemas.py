@@ -99,6 +99,13 @@ class ReadyQuery(Request):
     """Longest wait."""
 
 
+class RefocusBody(Request):
+    """How a refocus is recorded."""
+
+    keep_spectra: bool | None = None
+    """Whether the power spectrum of each scan is kept; ``refocus.keep_spectra`` unless given."""
+
+
 class PauseBody(Request):
     """Why focusd is paused."""
 

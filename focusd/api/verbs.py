@@ -32,7 +32,7 @@ class Verbs(Protocol):
         """Take and judge one frame now, and refocus if that is due."""
         ...
 
-    async def start_refocus(self) -> RefocusRecord:
+    async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:
         """Queue a refocus and give its record."""
         ...
 

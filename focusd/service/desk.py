@@ -77,8 +77,15 @@ class RefocusDesk:
                 f"{what} is not possible while a refocus is queued or running", running_id=running
             )
 
-    async def admit(self, trigger: RefocusTrigger, frame_id: int | None = None) -> RefocusRecord:
+    async def admit(
+        self, trigger: RefocusTrigger, frame_id: int | None = None, *, keep_spectra: bool | None = None
+    ) -> RefocusRecord:
         """Take the one place and give the new record; ``run`` carries it out.
+
+        Args:
+            trigger: Why.
+            frame_id: The frame that raised the alarm, if one did.
+            keep_spectra: Whether the spectra of the scans are kept; as configured unless given.
 
         Raises:
             BusyError: the place is taken.
@@ -98,6 +105,7 @@ class RefocusDesk:
                 max_scans=self._config.refocus.max_scans,
                 frame_id=frame_id,
                 frame_beam_time_s=self._source.request.beam_time_s,
+                keep_spectra=self._config.refocus.keep_spectra if keep_spectra is None else keep_spectra,
             )
             await self._store.refocuses.insert(record)
         except BaseException:
@@ -231,6 +239,8 @@ class RefocusDesk:
         )
         try:
             await self._store.refocuses.update(record)
+            if record.keep_spectra and active.run is not None:
+                await self._store.spectra.put(active.run.spectra)
         finally:
             self._release(record)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from focusd.focus.compare import SCALES_PX
 from focusd.focus.measure import Measurement
-from focusd.focus.spectrum import log_energy
+from focusd.focus.spectrum import RadialSpectrum, log_energy
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusScan, ScanRole
@@ -41,6 +41,8 @@ class Looks:
         self._count = 0
         self.conditions: ImagingConditions | None = None
         """Of the last scan."""
+        self.spectra: list[RadialSpectrum] = []
+        """Of all scans."""
 
     async def at_start(
         self, working_distance_mm: float, at_hand: Frame | None, *, tolerance_mm: float
@@ -64,6 +66,7 @@ class Looks:
         measurement = await self._measure(frame)
         self.conditions = frame.conditions
         score = measurement.scores[self._metric]
+        energies = {f"{px:g}": log_energy(measurement.spectrum, px) for px in SCALES_PX}
         dwell_time_us = frame.conditions.dwell_time_us or self._source.focus_request.dwell_time_us
         scan = RefocusScan(
             index=self._count,
@@ -76,8 +79,11 @@ class Looks:
             beam_time_s=frame.pixels.size * dwell_time_us * 1e-6 if is_new else 0.0,
             dwell_time_us=dwell_time_us,
             region=self._source.focus_request.region,
-            energies={f"{px:g}": log_energy(measurement.spectrum, px).value for px in SCALES_PX},
+            energies={px: energy.value for px, energy in energies.items()},
+            energy_standard_errors={px: energy.standard_error for px, energy in energies.items()},
+            reason=measurement.quality.reason,
         )
         self._count += 1
+        self.spectra.append(measurement.spectrum)
         self._on_scan(scan, frame.conditions)
         return measurement

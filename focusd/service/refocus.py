@@ -33,7 +33,16 @@ from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
-from focusd.records import RefocusRecord, RefocusResult, RefocusScan, RefocusTrigger, RestorePoint, ScanRole
+from focusd.records import (
+    RefocusRecord,
+    RefocusResult,
+    RefocusScan,
+    RefocusSpectra,
+    RefocusTrigger,
+    RestorePoint,
+    ScanRole,
+    StoredSpectrum,
+)
 from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
 from focusd.service.looks import Looks
@@ -114,6 +123,12 @@ class Refocus:
         self._entry: RestorePoint | None = None
         self._at_hand: Frame | None = None
         self._verified: Measurement | None = None
+
+    @property
+    def spectra(self) -> RefocusSpectra:
+        """The spectra of the scans so far."""
+        spectra = tuple(StoredSpectrum.of(spectrum) for spectrum in self._looks.spectra)
+        return RefocusSpectra(self.record.refocus_id, spectra)
 
     def cancel(self, reason: str) -> None:
         """End the run within one scan; the lens is put back and the run ends as ``cancelled``."""
@@ -217,7 +232,7 @@ class Refocus:
             seen.append((target_mm, await self._looks.at(readback_mm, ScanRole.PROBE)))
             probe.tell(*seen[-1])
         outcome = probe.outcome
-        self._update(focus_mm=outcome.mean_mm, focus_sd_um=outcome.sd_um)
+        self._update(focus_mm=outcome.mean_mm, focus_sd_um=outcome.sd_um, probability_lost=outcome.p_lost)
         _log.info("probe_finished", result=outcome.result.value, reason=outcome.reason, scans=len(seen))
         return outcome
 

@@ -178,8 +178,11 @@ class Supervisor:
         self._refuse_while_paused()
         return await self._inbox.put("the scan", self._keeper.scan)
 
-    async def start_refocus(self) -> RefocusRecord:
+    async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:
         """Queue a refocus and give its record.
+
+        Args:
+            keep_spectra: Whether the spectra of its scans are kept; as configured unless given.
 
         Raises:
             PausedError, NotConnectedError: nothing is moved.
@@ -187,7 +190,7 @@ class Supervisor:
         """
         self._refuse_while_paused()
         self._inbox.refuse_while_closed()
-        record = await self._desk.admit(RefocusTrigger.REQUEST)
+        record = await self._desk.admit(RefocusTrigger.REQUEST, keep_spectra=keep_spectra)
         try:
             self._inbox.put("the refocus", self._keeper.run_admitted)
         except BaseException as error:

@@ -158,7 +158,7 @@ class FakeSupervisor:
         self.last_verdict = frame
         return ScanAnswer(frame)
 
-    async def start_refocus(self) -> RefocusRecord:
+    async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:
         """Begin; the test calls ``finish``."""
         self._refuse()
         self._refuse_while_busy()
@@ -171,6 +171,7 @@ class FakeSupervisor:
             started_at=time.time(),
             start_working_distance_mm=START_MM,
             max_scans=14,
+            keep_spectra=keep_spectra is True,
         )
         await self._store.refocuses.insert(record)
         self._running, self._ended = record, asyncio.Event()

@@ -10,6 +10,7 @@ from focusd.errors import DegradedError, StoreError
 from focusd.records import RefocusResult
 from tests.unit.api.client import Client, connected
 from tests.unit.api.fake_supervisor import START_MM, FakeSupervisor
+from tests.unit.store.records_made import spectra
 
 
 async def waited_for(supervisor: FakeSupervisor) -> None:
@@ -189,6 +190,56 @@ async def test_a_refocus_that_ended_unseen_cannot_be_cancelled(
     reply = await client.delete("/v1/refocuses/1")
 
     assert (reply.status, reply.problem, reply.json["result"]) == (409, "already-finished", None)
+
+
+async def test_spectra_are_kept_where_they_were_asked_for(client: Client, supervisor: FakeSupervisor) -> None:
+    """Beside the record, because they are long: the rings and the noise floor of each scan."""
+    asked = await client.post("/v1/refocuses", {"keep_spectra": True})
+    await supervisor.finish()
+    await supervisor.store.spectra.put(spectra(1))
+
+    reply = await client.get("/v1/refocuses/1/spectra")
+
+    assert asked.json["keep_spectra"] is True
+    assert (reply.status, reply.json["refocus_id"]) == (200, 1)
+    assert reply.json["spectra"] == [
+        {
+            "frequency_cycles_per_px": [0.1, 0.4],
+            "power": [90.0, 12.5],
+            "modes": [40.0, 300.0],
+            "corner_power": 8.0,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "ends", "sentence"),
+    [
+        ({}, True, "it was started without keep_spectra"),
+        ({"keep_spectra": True}, False, "it has not ended yet"),
+        ({"keep_spectra": True}, True, "they were the oldest"),
+    ],
+)
+async def test_spectra_that_are_not_there_say_why(
+    client: Client, supervisor: FakeSupervisor, body: dict[str, bool], ends: bool, sentence: str
+) -> None:
+    """Nobody has to guess whether to ask again or to ask otherwise."""
+    await client.post("/v1/refocuses", body)
+    if ends:
+        await supervisor.finish()
+
+    reply = await client.get("/v1/refocuses/1/spectra")
+
+    assert (reply.status, reply.problem) == (404, "not-found")
+    assert sentence in reply.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/refocuses/99", "/v1/refocuses/99/spectra"])
+async def test_nothing_is_known_of_a_refocus_that_never_was(client: Client, path: str) -> None:
+    """Neither its record nor its spectra."""
+    reply = await client.get(path)
+
+    assert (reply.status, reply.json["detail"]) == (404, "there is no refocus 99")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
