@@ -18,31 +18,21 @@ Rules kept here:
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from focusd.errors import LinkError, LinkTimeoutError, LocalProtocolError, RemoteProtocolError
-from focusd.microscope.tcp import acknowledge_now, tune
+from focusd.microscope.connection import Connection, LinkState, connection
+from focusd.microscope.tcp import acknowledge_now
 from focusd.protocol.sharksem import NEED_DATA, Flag, Message, MessageStream, encode_message
 from focusd.protocol.sharksem_body import Value
 from focusd.protocol.sharksem_functions import FUNCTIONS, Function
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 """Far above any answer: the longest known is a list of detectors of about 1 kB."""
-
-
-class LinkState(StrEnum):
-    """What has become of a connection."""
-
-    CONNECTED = "connected"
-    LOST = "lost"
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +97,16 @@ class _Open:
     answer: Message | None = None
 
 
-class Link(asyncio.Protocol):
+class Link(Connection, asyncio.Protocol):
     """A control connection; made by ``open_link``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = asyncio.Lock()
         self._stream = MessageStream(max_body_bytes=MAX_ANSWER_BYTES)
         self._open: deque[_Open] = deque()
-        self._watched: set[asyncio.Future[Any]] = set()
-        self._on_lost: list[Callable[[], object]] = []
         self._deadline: tuple[asyncio.Timeout, float] | None = None
         self._identification = 0
-        self._cause: LinkError | None = None
-        self._transport: asyncio.Transport | None = None
-        self._gone = asyncio.get_running_loop().create_future()
-        self.state = LinkState.CONNECTED
 
     @property
     def socket_info(self) -> SocketInfo:
@@ -175,51 +160,7 @@ class Link(asyncio.Protocol):
                 self.fail(error)
                 raise
 
-    def watch(self, future: asyncio.Future[Any]) -> None:
-        """Let ``future`` raise the cause as soon as the connection is lost."""
-        self.raise_if_lost()
-        self._watched.add(future)
-        future.add_done_callback(self._watched.discard)
-
-    def raise_if_lost(self) -> None:
-        """Raise ``LinkError`` with its cause unless the connection is up."""
-        if self.state is not LinkState.CONNECTED:
-            reason = "closed" if self._cause is None else f"lost: {self._cause}"
-            raise LinkError(f"the connection to the microscope is {reason}") from self._cause
-
-    def fail(self, error: LinkError) -> None:
-        """Close the connection because of ``error``; only the first one counts."""
-        if self.state is LinkState.CONNECTED:
-            self.state = LinkState.LOST
-            self._cause = error
-            self._drop(error)
-            for callback in self._on_lost:
-                callback()
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` when the connection fails, at once if it has; not when it is closed."""
-        self._on_lost.append(callback)
-        if self.state is LinkState.LOST:
-            callback()
-
-    def close(self) -> None:
-        """Close the connection at once; harmless when it is closed."""
-        if self.state is LinkState.CONNECTED:
-            self.state = LinkState.CLOSED
-            self._drop(LinkError("the connection to the microscope was closed"))
-
-    async def wait_closed(self) -> None:
-        """Wait until the socket has been given back; only after ``close`` or a failure."""
-        await asyncio.wait([self._gone])
-
     # --- called by the event loop ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection over."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError(f"a byte stream is needed, got {transport!r}")
-        self._transport = transport
-        tune(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Match what has come with the open requests."""
@@ -234,15 +175,6 @@ class Link(asyncio.Protocol):
             self.fail(error)
         if self._open and self._transport is not None:
             acknowledge_now(self._transport.get_extra_info("socket"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Fail whoever waits."""
-        reason = "the microscope closed the connection" if exc is None else f"the connection broke: {exc}"
-        error = LinkError(reason)
-        error.__cause__ = exc
-        self.fail(error)
-        if not self._gone.done():
-            self._gone.set_result(None)
 
     # --- private ---
 
@@ -306,11 +238,7 @@ class Link(asyncio.Protocol):
 
     def _drop(self, error: LinkError) -> None:
         self._open.clear()
-        for future in list(self._watched):
-            if not future.done():
-                future.set_exception(error)
-        if self._transport is not None:
-            self._transport.abort()
+        super()._drop(error)
 
 
 def _request(opened: _Open) -> Message:
@@ -327,27 +255,11 @@ def _decode(asked: Call, message: Message) -> Answer:
         raise RemoteProtocolError(f"{asked.name}: {error}") from error
 
 
-@asynccontextmanager
-async def open_link(host: str, port: int, *, timeout_s: float) -> AsyncIterator[Link]:
+def open_link(host: str, port: int, *, timeout_s: float) -> AbstractAsyncContextManager[Link]:
     """Connect to a control port for the length of a ``with`` block.
 
     Raises:
         LinkTimeoutError: no connection within ``timeout_s``.
         LinkError: no connection.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, link = await loop.create_connection(Link, host, port)
-    except TimeoutError as error:
-        raise LinkTimeoutError(f"no connection to {host}:{port} within {timeout_s:g} s") from error
-    except (OSError, UnicodeError) as error:
-        # A name with an empty or overlong part fails to encode before it is looked up.
-        number = getattr(error, "errno", None) or 0
-        reason = os.strerror(number) if number > 0 else str(error)
-        raise LinkError(f"no connection to {host}:{port}: {reason}") from error
-    try:
-        yield link
-    finally:
-        link.close()
-        await link.wait_closed()
+    return connection(Link, host, port, timeout_s=timeout_s)

@@ -18,7 +18,8 @@ from focusd.config import MicroscopeSettings
 from focusd.errors import LinkError, LocalProtocolError, ScanIncompleteError, ScanRefusedError
 from focusd.frame import MAX_SIDE_PX, MIN_SIDE_PX, Frame, ImagingConditions, Pixels, ScanRegion, ScanRequest
 from focusd.microscope.cleanup import afterwards
-from focusd.microscope.link import Answer, Call, Link, LinkState, call, optional
+from focusd.microscope.connection import LinkState
+from focusd.microscope.link import Answer, Call, Link, call, optional
 from focusd.microscope.sharksem_facts import SessionFacts
 from focusd.microscope.sharksem_images import ImageConnection
 from focusd.microscope.sharksem_values import (

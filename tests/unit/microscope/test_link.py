@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from focusd.errors import LinkError, LinkTimeoutError, LocalProtocolError, RemoteProtocolError
-from focusd.microscope.link import Link, LinkState, call, open_link, optional
+from focusd.microscope.connection import LinkState
+from focusd.microscope.link import Link, call, open_link, optional
 from focusd.protocol.sharksem import Message, encode_message
 from focusd.protocol.sharksem_body import encode_body
 from tests.unit.microscope.scripted_server import Misbehaviour, ScriptedServer, serving
