@@ -11,6 +11,7 @@ import typer
 
 from focusd import __version__
 from focusd.cli.demo.command import demo
+from focusd.cli.history import history
 from focusd.cli.outcome import explained
 from focusd.cli.pause import pause, resume
 from focusd.cli.refocus import refocus
@@ -30,6 +31,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("schema", schema, DAEMON),
     ("status", status, CLIENT),
     ("refocus", refocus, CLIENT),
+    ("history", history, CLIENT),
     ("pause", pause, CLIENT),
     ("resume", resume, CLIENT),
     ("demo", demo, TOOLS),

@@ -27,16 +27,29 @@ CANCEL_WAIT_S = 5.0
 CANCEL_S = 90.0
 """How long putting the lens back may take."""
 
+KeepSpectra = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-spectra/--no-keep-spectra",
+        help="Keep the power spectrum of each scan; as configured unless given.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")]
 
 
 def refocus(
-    url: Url = DEFAULT_URL, token_file: TokenFile = None, wait: Wait = True, as_json: AsJson = False
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    wait: Wait = True,
+    keep_spectra: KeepSpectra = None,
+    as_json: AsJson = False,
 ) -> None:
     """Focus now, and show each scan as it comes.
 
     Ends with 0 only if the picture is known to be in focus. Ctrl-C cancels
-    the refocus, and the daemon puts the working distance back.
+    the refocus, and the daemon puts the working distance back. What it went
+    by is shown afterwards by `focusd history ID`.
 
     Example:
       focusd refocus
@@ -44,7 +57,8 @@ def refocus(
     """
     client = reach(url, token_file)
     say: Callable[[str], None] = _silent if as_json else typer.echo
-    record = client.post("/v1/refocuses")
+    wishes = {} if keep_spectra is None else {"keep_spectra": keep_spectra}
+    record = client.post("/v1/refocuses", wishes)
     path = f"/v1/refocuses/{_identity(record)}"
     if wait:
         follower = _Follower(client, path, say)

@@ -77,6 +77,46 @@ CANCELLED = refocus_record(
     final_working_distance_mm=START_MM,
     duration_s=2.0,
 )
+EVIDENCE = refocus_record(
+    [
+        one
+        | {
+            "dwell_time_us": 1.0,
+            "region": {"x": 128, "y": 128, "width": 256, "height": 256},
+            "energies": {"1.4": 3.5, "2": 10.5},
+            "energy_standard_errors": {"1.4": 0.02, "2": 0.04},
+            "reason": None,
+        }
+        for one in SCANS
+    ],
+    trigger="drift",
+    frame_id=41,
+    result="refocused",
+    reason="the picture at the end is sharper",
+    final_working_distance_mm=START_MM + 0.003,
+    duration_s=4.2,
+    beam_time_s=0.78,
+    dose_frames=0.75,
+    gain=2.0,
+    z_score=12.3,
+    focus_mm=START_MM + 0.0031,
+    focus_sd_um=0.4,
+    depth_of_field_um=2.1,
+    probability_nearer=0.998,
+    probability_lost=0.97,
+)
+SPECTRA: Json = {
+    "refocus_id": 7,
+    "spectra": [
+        {
+            "frequency_cycles_per_px": [0.1, 0.4],
+            "power": [90.0 + index, 12.5],
+            "modes": [40.0, 300.0],
+            "corner_power": 8.25,
+        }
+        for index in range(3)
+    ],
+}
 STATUS: Json = {
     "state": "monitoring",
     "version": "0.1.0",
@@ -126,6 +166,8 @@ class FakeDaemon:
     status: Json = field(default_factory=lambda: dict(STATUS))
     progress: list[Json] = field(default_factory=list)
     """What each look at the refocus shows in turn; the last one stays."""
+    history: list[Json] = field(default_factory=list)
+    """The refocuses it remembers."""
     problem: Json | None = None
     """Answers everything when set."""
     garbage: bytes | None = None
@@ -148,7 +190,9 @@ class FakeDaemon:
         routes: dict[str, Callable[[], tuple[int, Json]]] = {
             "GET /v1/status": lambda: (200, self.status),
             "POST /v1/refocuses": lambda: (202, refocus_record([])),
+            "GET /v1/refocuses": lambda: (200, {"refocuses": self.history, "next": None}),
             "GET /v1/refocuses/7": self._look,
+            "GET /v1/refocuses/7/spectra": lambda: (200, SPECTRA),
             "DELETE /v1/refocuses/7": self._cancel,
             "POST /v1/pause": lambda: (200, self.status),
             "POST /v1/resume": lambda: (200, self.status),

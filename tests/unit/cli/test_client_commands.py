@@ -16,7 +16,7 @@ from tests.unit.cli.fake_daemon import (
     refocus_record,
 )
 
-COMMANDS = [("status",), ("refocus",), ("pause",), ("resume",)]
+COMMANDS = [("status",), ("refocus",), ("history",), ("history", 7), ("pause",), ("resume",)]
 FILAMENT = "lanthanum-hexaboride"
 """An access token."""
 
