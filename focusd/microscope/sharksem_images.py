@@ -24,6 +24,7 @@ class ImageConnection(asyncio.BufferedProtocol):
     def __init__(self, link: Link) -> None:
         self._link = link
         self._stream = ScanDataStream()
+        self._assembler: ScanAssembler | None = None
         self._ended: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.get_running_loop().create_future()
@@ -36,12 +37,12 @@ class ImageConnection(asyncio.BufferedProtocol):
         """
         self._ended = asyncio.get_running_loop().create_future()
         self._link.watch(self._ended)
-        self._stream.assembler = assembler
+        self._stream.assembler = self._assembler = assembler
         return self._ended
 
     def ignore(self) -> None:
         """Drop all pieces from now on."""
-        self._stream.assembler = None
+        self._stream.assembler = self._assembler = None
         ended, self._ended = self._ended, None
         # A lost link is reported by whoever asked it last; nobody needs to hear of it here again.
         if ended is not None and not ended.cancel() and not ended.cancelled():
@@ -76,7 +77,7 @@ class ImageConnection(asyncio.BufferedProtocol):
             self._link.fail(error)
             self.close()
             return
-        assembler = self._stream.assembler
+        assembler = self._assembler
         if assembler is not None and assembler.ended and self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -244,6 +244,18 @@ class ScanAssembler:
         return bytearray(self._total_px * self.bits_per_pixel // 8)
 
 
+class PieceSink(Protocol):
+    """Has a place for the pieces it wants; a ``ScanAssembler`` is one."""
+
+    def target(self, header: PieceHeader) -> memoryview | None:
+        """Give the place for all pixels of a piece, or ``None`` to have it dropped."""
+        ...
+
+    def commit(self, header: PieceHeader) -> None:
+        """Take note that the place given last has been filled."""
+        ...
+
+
 class ScanDataStream:
     """Receives a data connection straight into a scan's memory.
 
@@ -253,11 +265,11 @@ class ScanDataStream:
     """
 
     def __init__(self) -> None:
-        self.assembler: ScanAssembler | None = None
-        """The scan whose pieces are wanted; ``None`` drops all."""
+        self.assembler: PieceSink | None = None
+        """Who wants the pieces; ``None`` drops all."""
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._header: Header | None = None
-        self._piece: tuple[PieceHeader, ScanAssembler] | None = None
+        self._piece: tuple[PieceHeader, PieceSink] | None = None
         self._target = self._scratch[:HEADER_BYTES]
         self._filled = 0
         self._body_left = 0
@@ -295,7 +307,8 @@ class ScanDataStream:
         while left:
             place = self.get_buffer()
             count = min(len(place), len(left))
-            place[:count] = left[:count]
+            if not self._skipping:
+                place[:count] = left[:count]
             left = left[count:]
             self.received(count)
 
@@ -325,7 +338,7 @@ class ScanDataStream:
             self._piece = piece, assembler
             self._expect(target)
 
-    def _on_pixels(self, piece: PieceHeader, assembler: ScanAssembler) -> None:
+    def _on_pixels(self, piece: PieceHeader, assembler: PieceSink) -> None:
         assembler.commit(piece)
         self._piece = None
         self._skip()
