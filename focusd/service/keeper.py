@@ -75,7 +75,7 @@ class Keeper:
         self._heartbeat = heartbeat
         self._clock = clock
         self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
-        self._places = SeenPlaces(config.refocus.place_cool_down_s, clock)
+        self._places = SeenPlaces(config.refocus.place_cool_down_s, config.drift.threshold_ratio, clock)
         self._next_frame_due = 0.0
         self._advised = False
         self._blocked = False
@@ -211,29 +211,41 @@ class Keeper:
         # An operator's refocus that waits in the inbox comes first; then there is nothing left to do here.
         if self._blocked or self._attempts.exhausted or self._desk.is_busy:
             return None
-        if trigger is RefocusTrigger.DRIFT and self._places.knows(frame):
+        if trigger is RefocusTrigger.DRIFT and self._places.knows(frame, verdict.ratio):
             _log.debug("place_left_alone", frame_id=verdict.frame_id)
             return None
         await self._desk.admit(trigger, verdict.frame_id)
-        return await self._refocus(microscope, frame)
+        return await self._refocus(microscope, frame, verdict.ratio)
 
     def _trigger(self, verdict: FrameVerdict) -> RefocusTrigger | None:
         if verdict.verdict is Verdict.OUT_OF_FOCUS:
+            return RefocusTrigger.DRIFT
+        if verdict.verdict is Verdict.SUSPECT and self._probes_suspicions:
             return RefocusTrigger.DRIFT
         if verdict.verdict is Verdict.LEARNING and self._config.baseline.policy == "autofocus":
             return RefocusTrigger.FIRST_FRAME
         return None
 
-    async def _refocus(self, microscope: Microscope, first: Frame | None = None) -> RefocusRecord:
+    @property
+    def _probes_suspicions(self) -> bool:
+        """Whether one suspect frame is enough: whoever asks for a frame waits for its verdict."""
+        settings = self._config.refocus
+        on_request = self._source.interval_s is None
+        return on_request and settings.mode == "immediate" and settings.probe and settings.probe_suspicion
+
+    async def _refocus(
+        self, microscope: Microscope, first: Frame | None = None, ratio: float | None = None
+    ) -> RefocusRecord:
+        """Run the admitted refocus, called for by a frame of this sharpness over the baseline's."""
         record = await self._desk.run(microscope, first)
-        self._note_result(record, first)
+        self._note_result(record, first, ratio)
         self._board.update(
             baseline=self._monitor.baseline, working_distance_setpoint_mm=record.final_working_distance_mm
         )
         await self.refresh(microscope)
         return record
 
-    def _note_result(self, record: RefocusRecord, first: Frame | None) -> None:
+    def _note_result(self, record: RefocusRecord, first: Frame | None, ratio: float | None) -> None:
         """Draw the consequences of a refocus for the next alarms."""
         result = record.result
         if result is None:
@@ -245,7 +257,7 @@ class Keeper:
         elif result.is_failure and record.trigger is not RefocusTrigger.REQUEST:
             self._note_failure(record)
         elif first is not None and result is not RefocusResult.CANCELLED:
-            self._places.remember(first)
+            self._places.remember(first, ratio)
             self._monitor.forget_suspicion()
 
     def _note_failure(self, record: RefocusRecord) -> None:

@@ -43,31 +43,52 @@ def frame(x_mm: float | None, y_mm: float | None = 0.0, detector: str = "SE") ->
 )
 def test_a_place_is_a_field_of_view_wide(other: Frame, known: bool) -> None:
     """Frames within a field of view under the same condition are the same place."""
-    places = SeenPlaces(60.0)
-    places.remember(frame(1.0))
+    places = SeenPlaces(60.0, 0.75)
+    places.remember(frame(1.0), 0.7)
 
-    assert places.knows(other) is known
+    assert places.knows(other, 0.7) is known
 
 
 def test_a_place_is_forgotten_after_its_time_or_when_told() -> None:
     """The memory fades, and a success wipes it."""
     clock = Clock()
-    places = SeenPlaces(60.0, clock)
-    places.remember(frame(1.0))
+    places = SeenPlaces(60.0, 0.75, clock)
+    places.remember(frame(1.0), 0.7)
 
     clock.now += 59
-    assert places.knows(frame(1.0))
+    assert places.knows(frame(1.0), 0.7)
     clock.now += 2
-    assert not places.knows(frame(1.0))
+    assert not places.knows(frame(1.0), 0.7)
 
-    places.remember(frame(1.0))
+    places.remember(frame(1.0), 0.7)
     places.forget()
-    assert not places.knows(frame(1.0))
+    assert not places.knows(frame(1.0), 0.7)
 
 
 def test_without_a_stage_the_condition_is_one_place() -> None:
     """A microscope that does not tell its position is not looked at again and again either."""
-    places = SeenPlaces(60.0)
-    places.remember(frame(None))
+    places = SeenPlaces(60.0, 0.75)
+    places.remember(frame(None), 0.7)
 
-    assert places.knows(frame(None))
+    assert places.knows(frame(None), 0.7)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "known"),
+    [
+        (0.7, 0.55, True),
+        (0.7, 0.5, False),
+        (0.7, 0.9, True),
+        (0.7, None, False),
+        (None, 0.5, True),
+        (None, None, True),
+    ],
+)
+def test_a_place_that_falls_on_is_looked_at_again(
+    before: float | None, now: float | None, known: bool
+) -> None:
+    """Content explains a place as it was; clearly less sharp than that, it may be focus after all."""
+    places = SeenPlaces(60.0, 0.75)
+    places.remember(frame(1.0), before)
+
+    assert places.knows(frame(1.0), now) is known

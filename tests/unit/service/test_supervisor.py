@@ -38,7 +38,7 @@ class Bench:
         settings: dict[str, Any] = {
             "microscope": {"limits": {"working_distance_mm": microscope.limits_mm}},
             "scan": {"width": 192, "height": 192, "trigger": "request"},
-            "refocus": {"depth_of_field_um": DEPTH_OF_FIELD_UM},
+            "refocus": {"depth_of_field_um": DEPTH_OF_FIELD_UM, "probe_suspicion": False},
             "drift": {"frames_below": 2, "frames_window": 3},
         }
         for section, keys in sections.items():
@@ -146,6 +146,61 @@ async def test_a_place_where_focus_was_not_the_matter_is_left_alone(store: Store
     assert bench.microscope.working_distance_mm == 9.0
     assert status.counters.refocuses_failed == 0
     assert status.state is not DaemonState.DEGRADED
+
+
+async def test_whoever_waits_for_a_verdict_has_the_first_suspicion_probed(store: Store) -> None:
+    """On request one blurred frame is enough for the probe, and focus is found again before the answer."""
+    bench = Bench(store, FakeMicroscope(), refocus={"probe_suspicion": True})
+    async with running(bench):
+        await bench.supervisor.scan()
+        bench.microscope.best_focus_mm += 6 * DEPTH_OF_FIELD_UM / 1000
+        answer = await bench.supervisor.scan()
+        again = await bench.supervisor.scan()
+
+    assert answer.verdict.verdict is Verdict.SUSPECT
+    assert answer.refocus is not None
+    assert answer.refocus.result is RefocusResult.REFOCUSED
+    assert again.verdict.verdict is Verdict.IN_FOCUS
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"refocus": {"probe_suspicion": True, "probe": False}},
+        {
+            "refocus": {"probe_suspicion": True, "mode": "advise"},
+            "baseline": {"policy": "learn", "learn_frames": 1},
+        },
+    ],
+)
+async def test_without_a_probe_one_suspicion_moves_nothing(store: Store, sections: dict[str, Any]) -> None:
+    """A single frame is no alarm where nothing looks into it."""
+    bench = Bench(store, FakeMicroscope(), **sections)
+    async with running(bench):
+        await bench.supervisor.scan()
+        bench.microscope.best_focus_mm += 6 * DEPTH_OF_FIELD_UM / 1000
+        answer = await bench.supervisor.scan()
+
+    assert answer.verdict.verdict is Verdict.SUSPECT
+    assert answer.refocus is None
+
+
+async def test_a_place_left_alone_is_looked_at_again_when_focus_is_lost_there(store: Store) -> None:
+    """That the specimen has changed explains the frame as it was then, not a blurred one."""
+    bench = Bench(store, FakeMicroscope())
+    async with running(bench):
+        await bench.supervisor.scan()
+        baseline = bench.supervisor.status.baseline
+        assert baseline is not None
+        demanding = {name: value * 1.6 for name, value in baseline.sharpness.items()}
+        await bench.supervisor.put_baseline(replace(baseline, sharpness=demanding))
+        before = [await bench.supervisor.scan() for _ in range(6)]
+        bench.microscope.best_focus_mm += 6 * DEPTH_OF_FIELD_UM / 1000
+        after = [await bench.supervisor.scan() for _ in range(3)]
+
+    results = [[a.refocus.result for a in answers if a.refocus] for answers in (before, after)]
+    assert results[0] == [RefocusResult.NOT_FOCUS_RELATED]
+    assert RefocusResult.REFOCUSED in results[1]
 
 
 async def test_advise_never_moves(store: Store) -> None:
