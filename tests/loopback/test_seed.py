@@ -1,7 +1,7 @@
 """All of it works on the published reference model too: blurred pixels without noise, over real TCP.
 
-One pixel of blur each 10 mm of working distance, best focus at 50 mm, whole kernels only: near focus a picture
-does not change for millimetres, and the working distance need only be right within such a step.
+One pixel of blur each 10 mm of working distance, best focus at 50 mm, whole kernels only: near focus a
+picture does not change for millimetres, and the working distance need only be right within such a step.
 """
 
 from __future__ import annotations
