@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from focusd.protocol.bridge import DEFAULT_PORT
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(ge=64, le=32_768)]
@@ -58,21 +60,30 @@ class MicroscopeSettings(_Section):
     """The microscope and the way to it."""
 
     driver: str = "sharksem"
-    """Protocol it speaks."""
+    """Protocol it speaks: ``sharksem`` (TESCAN), or ``bridge`` for any instrument with a bridge program."""
     host: str = Field(default="127.0.0.1", min_length=1)
     """Name or address of the microscope's computer."""
     port: Annotated[int, Field(ge=1, le=65_534)] = 8300
-    """TCP control port. SharkSEM uses the next one for images."""
+    """TCP control port; 8460 when not given with ``bridge``. SharkSEM uses the next one for images."""
     channel: Annotated[int, Field(ge=0, le=31)] = 0
-    """Image channel focusd scans with, counted from 0."""
+    """Image channel focusd scans with, counted from 0 (SharkSEM)."""
     detector: Annotated[int, Field(ge=0)] | None = None
-    """Detector number to put on that channel; left as the operator chose it when not given."""
+    """Detector number to put on that channel; left as the operator chose it when not given (SharkSEM)."""
+    max_payload_mib: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Largest image that is accepted, in MiB (bridge)."""
     limits: Limits
     """Limits no command of focusd goes past."""
     working_distance_tolerance_um: Positive = 1.0
     """How far a readback may be from the setpoint and still count as reached."""
     timeouts: Timeouts = Timeouts()
     """Deadlines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_driver(cls, given: object) -> object:
+        if isinstance(given, dict) and "port" not in given and given.get("driver") == "bridge":
+            return given | {"port": DEFAULT_PORT}
+        return given
 
 
 class FramesSettings(_Section):

@@ -92,16 +92,18 @@ class WorkingDistanceLimitError(MicroscopeError):
 
 
 class WorkingDistanceNotSetError(MicroscopeError):
-    """The readback differs from what was commanded."""
+    """The readback differs from what was commanded; ``reason`` is the microscope's own, if it gave one."""
 
-    def __init__(self, requested_mm: float, readback_mm: float) -> None:
+    def __init__(self, requested_mm: float, readback_mm: float, reason: str = "") -> None:
         self.requested_mm = requested_mm
         self.readback_mm = readback_mm
-        super().__init__(requested_mm, readback_mm)
+        self.reason = reason
+        super().__init__(requested_mm, readback_mm, reason)
 
     def __str__(self) -> str:
         asked, found = self.requested_mm, self.readback_mm
-        return f"asked for working distance {asked:.6f} mm, the microscope is at {found:.6f} mm"
+        why = f": {self.reason}" if self.reason else ""
+        return f"asked for working distance {asked:.6f} mm, the microscope is at {found:.6f} mm{why}"
 
 
 class ScanRefusedError(MicroscopeError):

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from focusd.config import MicroscopeSettings
 from focusd.errors import ConfigError
+from focusd.microscope.bridge import connect_bridge
 from focusd.microscope.interface import Microscope
 from focusd.microscope.sharksem import connect_sharksem
 
@@ -20,7 +21,7 @@ Connect: TypeAlias = Callable[[MicroscopeSettings], AbstractAsyncContextManager[
 
 ENTRY_POINT_GROUP: Final = "focusd.microscopes"
 
-_BUILT_IN: Final[dict[str, Connect]] = {"sharksem": connect_sharksem}
+_BUILT_IN: Final[dict[str, Connect]] = {"bridge": connect_bridge, "sharksem": connect_sharksem}
 
 
 def driver_names() -> tuple[str, ...]:

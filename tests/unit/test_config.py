@@ -46,6 +46,15 @@ def test_the_example_file_shows_every_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "port"),
+    [("", 8300), ('driver = "bridge"\n', 8460), ('driver = "bridge"\nport = 9000\n', 9000)],
+)
+def test_each_driver_has_a_port_of_its_own(tmp_path: Path, keys: str, port: int) -> None:
+    """A port that is given counts."""
+    assert load_config(write(tmp_path, SMALLEST + keys)).microscope.port == port
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "microscope is required"),

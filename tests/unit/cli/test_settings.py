@@ -48,7 +48,7 @@ def test_every_problem_is_a_line_of_its_own(file: Path, focusd: Focusd) -> None:
 @pytest.mark.parametrize(
     ("addition", "problem"),
     [
-        ('driver = "bridge"', "microscope.driver must be one of"),
+        ('driver = "telepathy"', "microscope.driver must be one of"),
         ('[drift]\nmetric = "beauty"', "drift.metric must be one of"),
         ('[refocus]\nmetric = "beauty"', "refocus.metric must be one of"),
     ],

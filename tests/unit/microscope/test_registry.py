@@ -34,16 +34,17 @@ def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
 
 
-def test_focusd_brings_its_own_driver() -> None:
-    """SharkSEM needs no other package."""
-    assert "sharksem" in registry.driver_names()
-    registry.connect(MicroscopeSettings(limits=LIMITS))
+@pytest.mark.parametrize("name", ["bridge", "sharksem"])
+def test_focusd_brings_its_own_drivers(name: str) -> None:
+    """Neither needs another package."""
+    assert name in registry.driver_names()
+    registry.connect(MicroscopeSettings(driver=name, limits=LIMITS))
 
 
 @pytest.mark.usefixtures("other_packages")
 async def test_another_package_adds_a_driver() -> None:
     """An entry point's driver is listed and connects."""
-    assert registry.driver_names() == ("broken", "fake", "sharksem")
+    assert registry.driver_names() == ("bridge", "broken", "fake", "sharksem")
     async with registry.connect(MicroscopeSettings(driver="fake", limits=LIMITS)) as microscope:
         assert microscope.limits_mm == (4.0, 30.0)
 
@@ -58,7 +59,7 @@ def test_a_built_in_driver_cannot_be_replaced() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nosuch", "microscope.driver must be one of broken, fake, sharksem, got 'nosuch'"),
+        ("nosuch", "microscope.driver must be one of bridge, broken, fake, sharksem, got 'nosuch'"),
         ("broken", "microscope.driver 'broken' cannot be loaded from no_such_module_here:connect"),
     ],
 )
