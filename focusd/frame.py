@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -103,6 +103,11 @@ class ImagingConditions:
                 (self.accelerating_voltage_kv, other.accelerating_voltage_kv),
             )
         )
+
+    def sees_as(self, other: ImagingConditions, *, tolerance: float = 0.02) -> bool:
+        """Tell whether both look in the same way: as ``matches``, whatever frame size and dwell time."""
+        alike = replace(self, rows=other.rows, columns=other.columns, dwell_time_us=other.dwell_time_us)
+        return alike.matches(other, tolerance=tolerance)
 
     @property
     def key(self) -> str:

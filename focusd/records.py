@@ -246,6 +246,20 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """How a picture in focus looks, scanned as a refocus scans; the newest of its imaging condition."""
+
+    conditions: ImagingConditions
+    spectrum: StoredSpectrum
+    created_at: float
+
+    @property
+    def condition(self) -> str:
+        """Name of the imaging condition."""
+        return self.conditions.key
+
+
+@dataclass(frozen=True, slots=True)
 class RestorePoint:
     """Where the lens stood before a refocus moved it, and every place it was sent since."""
 

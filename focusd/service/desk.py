@@ -16,6 +16,7 @@ from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.board import StatusBoard
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.monitor import Monitor
+from focusd.service.references import FocusReferences
 from focusd.service.refocus import PUT_BACK_DEADLINE_S, Refocus, Refocused
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
@@ -61,6 +62,7 @@ class RefocusDesk:
         self._source = source
         self._board = board
         self._heartbeat = heartbeat
+        self._references = FocusReferences(store, is_used=config.refocus.use_reference)
         self._active: _Active | None = None
         self._reserved = False
 
@@ -214,7 +216,10 @@ class RefocusDesk:
         if record.result is None or not record.result.is_success:
             return
         self._monitor.forget_suspicion()
-        if not self._monitor.wants_reference or verified is None or conditions is None:
+        if verified is None or conditions is None:
+            return
+        await self._references.learn(conditions, verified)
+        if not self._monitor.wants_reference:
             return
         if self._source.focus_request.beam_time_s != self._source.request.beam_time_s:
             # The refocus has looked at a part of the frame only; the reference is a whole one.

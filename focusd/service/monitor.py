@@ -109,6 +109,9 @@ class Monitor:
         for watch in self._watches:
             if watch.baseline is not None and watch.baseline.condition == condition:
                 watch.set_baseline(None)
+        baseline = await self._store.baselines.get(condition)
+        if baseline is not None:
+            await self._store.references.delete_like(baseline.conditions)
         return await self._store.baselines.delete(condition)
 
     async def _watch(self, conditions: ImagingConditions) -> Watch:

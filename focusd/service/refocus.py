@@ -31,6 +31,7 @@ from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
+from focusd.focus.spectrum import RadialSpectrum
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
 from focusd.records import (
@@ -46,6 +47,7 @@ from focusd.records import (
 from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
 from focusd.service.looks import Looks
+from focusd.service.references import FocusReferences
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
 
@@ -113,6 +115,7 @@ class Refocus:
         self._settings = settings
         self._looks = Looks(microscope, source, measure, metric=settings.metric, on_scan=self._note)
         self._depths = Depths(store, settings.depth_of_field_um)
+        self._references = FocusReferences(store, is_used=settings.use_reference)
         self._on_progress = on_progress
         self._tolerance_mm = tolerance_mm
         self._depth_of_field_mm = settings.depth_of_field_um / 1000
@@ -209,7 +212,8 @@ class Refocus:
             probed = await self._probe(lens, bounds_mm, prior, seen)
             if probed.result is not ProbeResult.LOST:
                 return RefocusResult(probed.result.value), probed.reason
-        search = self._make_search(start_mm, bounds_mm, prior)
+        reference = await self._references.known(self._looks.conditions)
+        search = self._make_search(start_mm, bounds_mm, prior, reference)
         for place_mm, measurement in seen:
             search.tell(place_mm, measurement)
         while (target_mm := search.ask()) is not None:
@@ -291,7 +295,13 @@ class Refocus:
         change_mm = self._settings.max_change_um / 1000
         return max(low_mm, start_mm - change_mm), min(high_mm, start_mm + change_mm)
 
-    def _make_search(self, start_mm: float, bounds_mm: tuple[float, float], prior: LearnedDepth) -> Search:
+    def _make_search(
+        self,
+        start_mm: float,
+        bounds_mm: tuple[float, float],
+        prior: LearnedDepth,
+        reference: RadialSpectrum | None,
+    ) -> Search:
         settings = self._settings
         return make_search(
             settings.method,
@@ -303,6 +313,7 @@ class Refocus:
             wide_maxiter=settings.wide_maxiter,
             metric=settings.metric,
             prior=prior,
+            reference=reference,
         )
 
     async def _open_lens(self, start_mm: float) -> Lens:

@@ -10,6 +10,7 @@ from focusd.store.baselines import Baselines
 from focusd.store.file import DatabaseFile, StoreProblem
 from focusd.store.frames import Frames
 from focusd.store.journal import Journal
+from focusd.store.references import References
 from focusd.store.refocuses import Refocuses
 from focusd.store.settings import Settings
 from focusd.store.spectra import Spectra
@@ -23,6 +24,7 @@ class Store:
         refocuses: Refocuses with their scans.
         spectra: Of those scans, where they were asked for.
         baselines: Reference sharpness by imaging condition.
+        references: Spectra in focus by imaging condition.
         journal: Restore points.
         settings: Runtime state.
     """
@@ -33,6 +35,7 @@ class Store:
         self.refocuses = refocuses
         self.spectra = Spectra(file)
         self.baselines = Baselines(file)
+        self.references = References(file)
         self.journal = Journal(file)
         self.settings = Settings(file)
 

@@ -31,7 +31,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE TABLE settings (name TEXT PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",
         "CREATE TABLE damaged (found_at TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL, record TEXT)",
     ),
-    ("CREATE TABLE spectra (refocus_id INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",),
+    (
+        "CREATE TABLE spectra (refocus_id INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",
+        """CREATE TABLE focus_references (condition TEXT PRIMARY KEY, record TEXT NOT NULL,
+        crc INTEGER NOT NULL)""",
+    ),
 )
 
 _KEY_COLUMNS = {
@@ -39,6 +43,7 @@ _KEY_COLUMNS = {
     "refocuses": "refocus_id",
     "spectra": "refocus_id",
     "baselines": "condition",
+    "focus_references": "condition",
     "journal": "entry_id",
     "settings": "name",
 }
