@@ -170,6 +170,10 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
 
     # --- private ---
 
+    def _drop(self, error: LinkError) -> None:
+        self._open = None
+        super()._drop(error)
+
     def _failed(self, error: LinkError) -> LinkError:
         self.fail(error)
         return error
