@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import SCAN, BusyConditions
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_scan import ScanEngine, Spawn
 
 OFF, CONTINUAL, SINGLE = 0, 1, 2

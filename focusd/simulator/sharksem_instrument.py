@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.faults import Faults
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import BusyConditions
 from focusd.simulator.sharksem_gui import CONTINUAL, LiveWindow
 from focusd.simulator.sharksem_optics import Optics
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_procedures import Procedures
 from focusd.simulator.sharksem_scan import ScanEngine, Spawn
 from focusd.simulator.sharksem_stage import StageDrive

@@ -9,8 +9,8 @@ from focusd.frame import ScanRequest
 from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.exposure import Exposure, SeedExposure
 from focusd.simulator.faults import Faults
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import OPTICS, BusyConditions
-from focusd.simulator.sharksem_pace import Pace
 
 BEAM_OFF, BEAM_ON, BEAM_SWITCHING = 0, 1, 1000
 BLANKER_ON_SPECIMEN, BLANKER_OFF_SPECIMEN, BLANKER_AUTOMATIC = 0, 1, 2

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import PROCEDURE, BusyConditions
 from focusd.simulator.sharksem_optics import Optics
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_scan import Spawn
 
 _JUDGED_AT_COLUMNS = 1024

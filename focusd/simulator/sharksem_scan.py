@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 
 from focusd.protocol.sharksem_image import ScanPiece
 from focusd.simulator.faults import Faults
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import SCAN, BusyConditions
-from focusd.simulator.sharksem_pace import Pace
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 

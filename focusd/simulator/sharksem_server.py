@@ -11,27 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias
 
 import structlog
 
+from focusd.simulator.acceptor import Acceptor, listen, peer
 from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.faults import Faults
+from focusd.simulator.outlet import Outlet
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_commands import COMMANDS
 from focusd.simulator.sharksem_instrument import Instrument
-from focusd.simulator.sharksem_outlet import Outlet
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_session import Session
 
 _PORT_TRIES = 200
 _READ_BYTES = 4096
-_ACCEPT_PAUSE_S = 0.1
-
-Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 _log = structlog.get_logger()
 
@@ -75,17 +70,16 @@ class SharkSEMServer:
         self.sessions: list[Session] = []
         # One thread, so that images are made in the order their scans began.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="simulated-scan")
-        self.instrument = Instrument(column, self.faults, Pace(time_scale), self._worker, self._spawn)
+        self._acceptor = Acceptor()
+        self.instrument = Instrument(
+            column, self.faults, Pace(time_scale), self._worker, self._acceptor.spawn
+        )
         self._host = host
         self._wanted_port = port
         self._strict = strict
         self._read_timeout_s = read_timeout_s
         self._opened = 0
         self._port = 0
-        self._closing = False
-        self._group = asyncio.TaskGroup()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._listeners: list[socket.socket] = []
 
     @property
     def host(self) -> str:
@@ -100,25 +94,19 @@ class SharkSEMServer:
     async def __aenter__(self) -> SharkSEMServer:
         control, data = _listen(self._host, self._wanted_port)
         self._port = control.getsockname()[1]
-        self._listeners = [control, data]
-        await self._group.__aenter__()
+        await self._acceptor.__aenter__()
         self.instrument.power_up()
-        self._spawn(self._accept(control, self._serve_control))
-        self._spawn(self._accept(data, self._serve_data))
+        self._acceptor.serve(control, self._serve_control)
+        self._acceptor.serve(data, self._serve_data)
         _log.info("simulator_listening", host=self._host, control_port=self._port, data_port=self._port + 1)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
         try:
-            await self._group.__aexit__(kind, error, trace)
+            await self._acceptor.__aexit__(kind, error, trace)
         finally:
-            for listener in self._listeners:
-                listener.close()
             self.instrument.busy.close()
             self._worker.shutdown(wait=False, cancel_futures=True)
             _log.info("simulator_stopped", sessions=self._opened)
@@ -128,31 +116,9 @@ class SharkSEMServer:
         for session in list(self.sessions):
             session.cut()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._group.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if self._closing:
-            task.cancel()
-        return task
-
-    async def _accept(self, listener: socket.socket, serve: Serve) -> None:
-        """Accept connections; ``asyncio.Server`` leaks those that come while it closes (Python 3.11)."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-                reader, writer = await asyncio.open_connection(sock=connection)
-            except OSError as error:
-                _log.warning("connection_not_accepted", reason=str(error))
-                await asyncio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            # Also for a task that is cancelled before it begins.
-            self._spawn(serve(reader, writer)).add_done_callback(partial(_abort, writer))
-
     async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         outlet = Outlet(writer, self.faults, self._read_timeout_s)
-        address = _address(writer)
+        address = peer(writer)
         if self.faults.single_client and self.sessions:
             _log.info("client_refused", client=f"{address[0]}:{address[1]}", reason="single-client mode")
             await outlet.aclose()
@@ -168,7 +134,7 @@ class SharkSEMServer:
 
     async def _serve_data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         outlet = Outlet(writer, self.faults, self._read_timeout_s)
-        address = _address(writer)
+        address = peer(writer)
         session = self._owner(address)
         if session is None:
             _log.info("data_connection_refused", client=f"{address[0]}:{address[1]}")
@@ -197,15 +163,6 @@ class SharkSEMServer:
         return waiting[0] if len(waiting) == 1 else None
 
 
-def _address(writer: asyncio.StreamWriter) -> tuple[str, int]:
-    host, port = writer.get_extra_info("peername")[:2]
-    return str(host), int(port)
-
-
-def _abort(writer: asyncio.StreamWriter, _task: asyncio.Task[None]) -> None:
-    writer.transport.abort()
-
-
 def _listen(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """Bind two neighbouring ports.
 
@@ -213,17 +170,11 @@ def _listen(host: str, port: int) -> tuple[socket.socket, socket.socket]:
         OSError: a port that was asked for is taken, or no two neighbours are free.
     """
     for attempt in range(_PORT_TRIES):
-        control = _listener(host, port)
+        control = listen(host, port)
         try:
-            return control, _listener(host, control.getsockname()[1] + 1)
+            return control, listen(host, control.getsockname()[1] + 1)
         except (OSError, OverflowError):
             control.close()
             if port or attempt == _PORT_TRIES - 1:
                 raise
     raise OSError("no two neighbouring ports are free")
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.create_server((host, port), family=socket.AF_INET, backlog=100)
-    listener.setblocking(False)
-    return listener

@@ -25,9 +25,9 @@ from focusd.errors import RemoteProtocolError
 from focusd.protocol.sharksem import NEED_DATA, WAIT_FLAGS, Flag, Message, MessageStream, encode_message
 from focusd.protocol.sharksem_body import Value
 from focusd.protocol.sharksem_functions import FUNCTIONS, Function, parse_version
+from focusd.simulator.outlet import Outlet, OutletClosedError
 from focusd.simulator.sharksem_camera import ChamberCamera
 from focusd.simulator.sharksem_instrument import Instrument
-from focusd.simulator.sharksem_outlet import Outlet, OutletClosedError
 
 Answer: TypeAlias = Sequence[Value] | bytes | None
 """What a command gives back: values in their order, a body ready made, or nothing."""

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from focusd.frame import StagePosition
 from focusd.simulator.column import SimulatedColumn
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import STAGE, BusyConditions
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_scan import Spawn
 
 AXES = 5

@@ -8,9 +8,9 @@ import math
 import pytest
 
 from focusd.protocol.sharksem_functions import FUNCTIONS
+from focusd.simulator.pace import Pace
 from focusd.simulator.sharksem_busy import OPTICS, SCAN, STAGE, BusyConditions
 from focusd.simulator.sharksem_commands import COMMANDS
-from focusd.simulator.sharksem_pace import Pace
 from focusd.simulator.sharksem_scan import PIECE_S, ScanOrder
 
 
