@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from focusd.records import Verdict
+from focusd.records import RefocusResult, Verdict
 from focusd.service.status import DaemonState, Status
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +64,19 @@ class StatusBoard:
             return DaemonState.PAUSED, self._paused_because
         if self._degraded_because is not None:
             return DaemonState.DEGRADED, self._degraded_because
-        verdict = status.last_verdict.verdict if status.last_verdict else None
+        verdict = _unsettled(status)
         if verdict in _STATE_OF_VERDICT:
             return _STATE_OF_VERDICT[verdict], ""
         return (DaemonState.MONITORING if status.baseline else DaemonState.LEARNING), ""
+
+
+def _unsettled(status: Status) -> Verdict | None:
+    """The last verdict, unless a refocus has dealt with that very frame."""
+    verdict, refocus = status.last_verdict, status.last_refocus
+    if verdict is None:
+        return None
+    if refocus is None or refocus.result is None or refocus.frame_id != verdict.frame_id:
+        return verdict.verdict
+    if refocus.result.is_failure or refocus.result is RefocusResult.CANCELLED:
+        return verdict.verdict
+    return None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from focusd.config import Config, Limits, MicroscopeSettings
 from focusd.errors import LinkError, NotConnectedError, ScanRefusedError
-from focusd.records import FrameVerdict, Verdict
+from focusd.records import FrameVerdict, RefocusResult, Verdict
 from focusd.service.attempts import Attempts
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.status import DaemonState, LinkStatus, Status
 from focusd.service.supervisor import initial_board
 from tests.fake_microscope import FakeMicroscope
+from tests.unit.store.records_made import refocus
 
 
 class Clock:
@@ -173,6 +175,34 @@ def test_board_says_in_one_word_what_is_so() -> None:
         (DaemonState.PAUSED, "maintenance"),
         (DaemonState.DISCONNECTED, "gone"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("result", "frame_id", "state"),
+    [
+        (RefocusResult.REFOCUSED, 1, DaemonState.LEARNING),
+        (RefocusResult.NOT_FOCUS_RELATED, 1, DaemonState.LEARNING),
+        (RefocusResult.BLIND, 1, DaemonState.LEARNING),
+        (RefocusResult.REFOCUSED, 0, DaemonState.PENDING),
+        (RefocusResult.NO_PEAK, 1, DaemonState.PENDING),
+        (RefocusResult.CANCELLED, 1, DaemonState.PENDING),
+    ],
+)
+def test_an_alarm_that_was_dealt_with_is_not_pending(
+    result: RefocusResult, frame_id: int, state: DaemonState
+) -> None:
+    """Once a refocus has answered the alarm of a frame, acquisition need not wait for the next one."""
+    board = initial_board(
+        Config(microscope=MicroscopeSettings(limits=Limits(working_distance_mm=(4.0, 30.0))))
+    )
+    board.update(
+        link=LinkStatus(connected=True, address="a:1", since=0.0), last_verdict=verdict(Verdict.OUT_OF_FOCUS)
+    )
+    assert board.current.state is DaemonState.PENDING
+
+    board.update(last_refocus=replace(refocus(1), frame_id=frame_id, result=result))
+
+    assert board.current.state is state
 
 
 def test_board_tells_of_changes_of_state_only() -> None:
