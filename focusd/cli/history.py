@@ -123,7 +123,7 @@ def _focus(record: Json) -> str:
     depth_um = number(record, "depth_of_field_um")
     words = []
     if focus_mm is not None:
-        sure = "" if sd_um is None else f" +/- {sd_um:.2g} µm"
+        sure = "" if sd_um is None else f" ± {sd_um:.2g} µm"
         words.append(f"believed at {millimetres(focus_mm)}{sure}")
     if depth_um is not None:
         words.append(f"depth of field {depth_um:.3g} µm")
@@ -154,7 +154,7 @@ def _cost(record: Json) -> str:
 
 
 def _scan_table(scans: Sequence[Json]) -> list[str]:
-    head = ("scan", "for", "working distance", "moved", "region", "dwell", "sharpness", "+/-", "S/N", "")
+    head = ("scan", "for", "working distance", "moved", "region", "dwell", "sharpness", "±", "S/N", "")
     start_mm = number(scans[0], "working_distance_mm")
     rows = [
         (
@@ -163,7 +163,7 @@ def _scan_table(scans: Sequence[Json]) -> list[str]:
             millimetres(number(scan, "working_distance_mm")),
             move(start_mm, number(scan, "working_distance_mm")),
             _region(section(scan, "region")),
-            _figure(scan, "dwell_time_us", "{:g} us"),
+            _figure(scan, "dwell_time_us", "{:g} µs"),
             _figure(scan, "sharpness"),
             _figure(scan, "sharpness_standard_error", "{:.2g}"),
             _figure(scan, "signal_to_noise", "{:.1f}"),
@@ -185,12 +185,14 @@ def _energy_table(scans: Sequence[Json]) -> list[str]:
     scales = list(section(scans[0], "energies") or {})
     if not scales:
         return []
-    rows = [("scan", *(f"energy at {scale} px" for scale in scales))]
+    rows = [("scan", *(f"{scale} px" for scale in scales))]
     for scan in scans:
         energies, errors = section(scan, "energies"), section(scan, "energy_standard_errors")
-        cells = (f"{_figure(energies, scale)} +/- {_figure(errors, scale, '{:.2g}')}" for scale in scales)
+        cells = (
+            f"{_figure(energies, scale, '{:.3g}')}±{_figure(errors, scale, '{:.1g}')}" for scale in scales
+        )
         rows.append((text(scan, "index"), *cells))
-    return _columns(rows, left=set())
+    return ["energy of the detail of each size, and its standard error", *_columns(rows, left=set())]
 
 
 def rings(spectra: Sequence[Json]) -> list[str]:

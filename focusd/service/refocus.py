@@ -272,6 +272,8 @@ class Refocus:
 
     async def _confirm(self, lens: Lens, outcome: SearchOutcome) -> Ending:
         """The sharpest picture is the one at the start: go back there, and stay."""
+        # What the search said of a move that is not made is no evidence for staying.
+        self._update(probability_nearer=None)
         readback_mm = await lens.put_back()
         verified = await self._shown(outcome, readback_mm, readback_mm)
         if not verified.quality.judgeable:

@@ -77,6 +77,7 @@ async def test_a_refocus_that_found_focus_tells_where_and_how_surely(tmp_path: P
     assert found["z_score"] > 2
     assert found["gain"] > 1
     assert found["trigger"] == "request"
+    assert confirmed["probability_nearer"] is None
     assert confirmed["focus_mm"] == pytest.approx(confirmed["start_working_distance_mm"], abs=0.003)
 
 

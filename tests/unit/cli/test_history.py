@@ -43,14 +43,14 @@ def test_one_refocus_is_shown_with_all_its_evidence(daemon: FakeDaemon, focusd: 
         "brent by log_energy",
         "refocused: the picture at the end is sharper",
         "+3.0 µm, from 9.0000 mm to 9.0030 mm",
-        "believed at 9.0031 mm +/- 0.4 µm, depth of field 2.1 µm",
+        "believed at 9.0031 mm ± 0.4 µm, depth of field 2.1 µm",
         "sharpness x 2.00, z = 12.3, nearer to focus with probability 0.998",
         "lost at the start with probability 0.970",
         "3 scans of at most 14, 0.8 s of beam, the dose of 0.75 frames, 4.2 s in all",
         "256 x 256 at 128, 128",
-        "1 us",
-        "energy at 1.4 px",
-        "10.5 +/- 0.04",
+        "1 µs",
+        "1.4 px",
+        "10.5±0.04",
     ):
         assert words in result.stdout
     assert "cycles/px" not in result.stdout
@@ -97,7 +97,7 @@ def test_a_record_that_lacks_things_is_shown_as_far_as_it_goes(daemon: FakeDaemo
 
     assert (bare.exit_code, strange.exit_code) == (0, 0)
     assert "still running" in bare.stdout
-    assert "? +/- ?" in strange.stdout
+    assert "?±?" in strange.stdout
 
 
 def test_whether_spectra_are_kept_is_asked_with_the_refocus(daemon: FakeDaemon, focusd: Focusd) -> None:
