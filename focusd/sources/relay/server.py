@@ -1,0 +1,201 @@
+"""The relay: acquisition software connects to it as to a SharkSEM server, and is led on to one.
+
+Control connections come to port P, image connections to P + 1. An image connection belongs to the session
+that announced its source port from the same address; failing that, to the only session still without one
+(what the manual calls the firewall-friendly mode); failing that, it is closed.
+
+A session of its own for every client keeps what belongs to a session at the microscope apart: channels,
+look-up tables, the queue of commands.
+
+Source: TESCAN, SharkSEM Remote Control manual 2.0.25, chapters on connecting and on the server's settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Final
+
+import structlog
+
+from focusd.microscope.interface import MicroscopeState
+from focusd.microscope.tcp import tune
+from focusd.sources.relay.column import ColumnKnowledge
+from focusd.sources.relay.events import RelayEvent
+from focusd.sources.relay.frames import RelayedFrame
+from focusd.sources.relay.gate import Gate, ScanGate
+from focusd.sources.relay.guard import Guard
+from focusd.sources.relay.session import RelaySession
+from focusd.sources.relay.shared import RelayCounters, RelayOptions, Surroundings
+from focusd.sources.relay.sockets import listen_on_pair
+
+_ACCEPT_PAUSE_S: Final = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """Relays any number of clients to one microscope; an asynchronous context manager.
+
+    Args:
+        options: Where it listens and leads to.
+        on_frame: Takes the clients' frames, in the event loop; it should only put them somewhere. It runs
+            before anything the client sends after the frame is looked at, so a gate closed here holds the
+            client's very next scan. What it raises is logged once.
+        on_event: Takes what is learnt of the clients; as ``on_frame``.
+        gate: Where new scans wait; open for ever if none is given.
+
+    Raises:
+        OSError: it cannot listen (on entering).
+    """
+
+    def __init__(
+        self,
+        options: RelayOptions,
+        *,
+        on_frame: Callable[[RelayedFrame], object],
+        on_event: Callable[[RelayEvent], object] = lambda _: None,
+        gate: Gate | None = None,
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_event = on_event
+        self._judging = Guard("on_frame", once_only=False)
+        self._telling = Guard("on_event", once_only=False)
+        self._options = options
+        self._around = Surroundings(
+            options, ScanGate() if gate is None else gate, self._spawn, self._take_frame, self._take_event
+        )
+        self._sessions: list[RelaySession] = []
+        self._idle = asyncio.Event()
+        self._listeners: tuple[socket.socket, ...] = ()
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def port(self) -> int:
+        """The control port; the data port is the next one."""
+        port: int = self._listeners[0].getsockname()[1]
+        return port
+
+    @property
+    def counters(self) -> RelayCounters:
+        """What has come about so far."""
+        return self._around.counters
+
+    @property
+    def column(self) -> ColumnKnowledge:
+        """What is known of the microscope from the clients' conversation with it."""
+        return self._around.column
+
+    @property
+    def clients(self) -> int:
+        """Sessions that are open."""
+        return len(self._sessions)
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether a scan of any client may be running."""
+        return any(session.is_scanning for session in self._sessions)
+
+    def learn(self, state: MicroscopeState) -> None:
+        """Take over what the owner has just read of the microscope, to label the clients' frames with."""
+        self._around.column.learn(state)
+
+    async def wait_idle(self) -> None:
+        """Return when no client's scan is running; with the gate closed it stays so."""
+        while self.is_scanning:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def __aenter__(self) -> Relay:
+        control, data = listen_on_pair(self._options.host, self._options.port)
+        self._listeners = (control, data)
+        await self._group.__aenter__()
+        self._spawn(self._accept(control, self._start_session))
+        self._spawn(self._accept(data, self._start_data))
+        _log.info("relay_listening", host=self._options.host, control_port=self.port, data_port=self.port + 1)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        finally:
+            for listener in self._listeners:
+                listener.close()
+            _log.info("relay_stopped", sessions=self.counters.sessions)
+
+    # --- accepting ---
+
+    async def _accept(
+        self, listener: socket.socket, start: Callable[[socket.socket, tuple[str, int]], None]
+    ) -> None:
+        """Accept connections; ``asyncio.Server`` leaks those that come while it closes (Python 3.11)."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.warning("relay_connection_not_accepted", reason=str(error))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            try:
+                tune(connection)
+                start(connection, (str(address[0]), int(address[1])))
+            except OSError as error:
+                # It is gone already.
+                _log.info("relay_connection_not_accepted", reason=str(error))
+                connection.close()
+
+    def _start_session(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        self.counters.sessions += 1
+        session = RelaySession(self.counters.sessions, address, self._around)
+        self._sessions.append(session)
+
+        def over(_task: asyncio.Task[None]) -> None:
+            # Also for a task that is cancelled before it begins.
+            connection.close()
+            self._sessions.remove(session)
+            self._idle.set()
+
+        self._spawn(session.run(connection)).add_done_callback(over)
+
+    def _start_data(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        session = self._owner(address)
+        if session is None:
+            _log.info("relay_data_connection_refused", client=f"{address[0]}:{address[1]}")
+            connection.close()
+        else:
+            session.join(connection)
+
+    def _owner(self, address: tuple[str, int]) -> RelaySession | None:
+        for session in self._sessions:
+            if session.expects(*address):
+                return session
+        waiting = [session for session in self._sessions if session.wants_data]
+        return waiting[0] if len(waiting) == 1 else None
+
+    # --- handing over ---
+
+    def _take_frame(self, frame: RelayedFrame) -> None:
+        self.counters.frames += 1
+        self._judging.run(self._on_frame, frame)
+
+    def _take_event(self, event: RelayEvent) -> None:
+        self._idle.set()
+        self._telling.run(self._on_event, event)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self._closing:
+            task.cancel()
+        return task
