@@ -23,7 +23,7 @@ def simulate(  # noqa: PLR0913 - one argument an option
     *,
     protocol: opt.Spoken = opt.Protocol.SHARKSEM,
     host: opt.Host = "127.0.0.1",
-    port: opt.Port = 8300,
+    port: opt.Port = None,
     time_scale: opt.TimeScale = 1.0,
     strict: opt.Strict = False,
     specimen: opt.SpecimenName = opt.Texture.NEUROPIL,
@@ -47,6 +47,7 @@ def simulate(  # noqa: PLR0913 - one argument an option
     Example:
       focusd simulate --specimen gold --focus-drift 60
       focusd simulate --image micrograph.tif --port 8310 --time-scale 10
+      focusd simulate --protocol bridge
     """
     import asyncio
 
@@ -79,31 +80,47 @@ def simulate(  # noqa: PLR0913 - one argument an option
         clock=lambda: time.monotonic() * (time_scale or 1.0),
     )
     logs.configure()
+    wanted_port = opt.DEFAULT_PORTS[protocol] if port is None else port
     try:
-        asyncio.run(_SERVE[protocol](column, host, port, time_scale, strict))
+        asyncio.run(_SERVE[protocol](column, host, wanted_port, time_scale, strict))
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise CommandFailedError(f"cannot listen on {host} port {port} and the next one: {why}") from error
+        both = " and the next one" if protocol is opt.Protocol.SHARKSEM else ""
+        raise CommandFailedError(f"cannot listen on {host} port {wanted_port}{both}: {why}") from error
 
 
 async def _serve_sharksem(
     column: SimulatedColumn, host: str, port: int, time_scale: float, strict: bool
 ) -> None:
-    import asyncio
-
     from focusd.simulator.sharksem_server import SharkSEMServer
+
+    async with SharkSEMServer(column, host=host, port=port, time_scale=time_scale, strict=strict) as server:
+        address = f"SharkSEM microscope at {host} port {server.port}, images on {server.port + 1}"
+        await _until_stopped([address, *_facts(column)])
+
+
+async def _serve_bridge(
+    column: SimulatedColumn, host: str, port: int, time_scale: float, strict: bool
+) -> None:
+    from focusd.simulator.bridge_server import BridgeServer
+
+    async with BridgeServer(column, host=host, port=port, time_scale=time_scale, strict=strict) as server:
+        await _until_stopped([f"microscope with a bridge at {host} port {server.port}", *_facts(column)])
+
+
+async def _until_stopped(lines: list[str]) -> None:
+    """Say what is there and wait for the end."""
+    import asyncio
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with SharkSEMServer(column, host=host, port=port, time_scale=time_scale, strict=strict) as server:
-        typer.echo(f"SharkSEM microscope at {host} port {server.port}, images on {server.port + 1}")
-        for line in _facts(column):
-            typer.echo(line)
-        await stop.wait()
+    for line in lines:
+        typer.echo(line)
+    await stop.wait()
 
 
-_SERVE = {opt.Protocol.SHARKSEM: _serve_sharksem}
+_SERVE = {opt.Protocol.SHARKSEM: _serve_sharksem, opt.Protocol.BRIDGE: _serve_bridge}
 
 
 def _facts(column: SimulatedColumn) -> list[str]:

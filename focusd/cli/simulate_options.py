@@ -14,6 +14,10 @@ class Protocol(StrEnum):
     """Wire protocols the simulator speaks."""
 
     SHARKSEM = "sharksem"
+    BRIDGE = "bridge"
+
+
+DEFAULT_PORTS = {Protocol.SHARKSEM: 8300, Protocol.BRIDGE: 8460}
 
 
 class Texture(StrEnum):
@@ -44,12 +48,12 @@ def finite(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
 SERVER, SPECIMEN, COLUMN = "Server", "Specimen", "Column"
 
 Port = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=0,
         max=65_534,
         metavar="PORT",
-        help="Control port, 0 for a free one; images go over the next one.",
+        help="Port, 0: a free one; 8300, or 8460 for bridge, unless given. SharkSEM takes the next one too.",
         rich_help_panel=SERVER,
     ),
 ]

@@ -82,9 +82,27 @@ def test_a_port_in_use_is_one_line(focusd: Focusd, image: Path) -> None:
     )
 
 
-def test_it_tells_where_it_listens_and_where_true_focus_is(image: Path) -> None:
+def test_a_bridge_needs_one_port(focusd: Focusd, image: Path) -> None:
+    """No word of a next one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        result = focusd("simulate", "--protocol", "bridge", "--port", port, "--image", image)
+
+    assert result.stderr == f"focusd: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "line"),
+    [
+        ("sharksem", r"SharkSEM microscope at 127.0.0.1 port (\d+), images on (\d+)\n"),
+        ("bridge", r"microscope with a bridge at 127.0.0.1 port (\d+)\n"),
+    ],
+)
+def test_it_tells_where_it_listens_and_where_true_focus_is(image: Path, protocol: str, line: str) -> None:
     """A client can connect to the ports it names; SIGTERM ends it with 0."""
-    arguments = ["--port", "0", "--image", str(image), "--best-focus", "9.02", "--working-distance", "9.005"]
+    options = ["--port", "0", "--best-focus", "9.02", "--working-distance", "9.005"]
+    arguments = ["--protocol", protocol, "--image", str(image), *options]
     with subprocess.Popen(
         [sys.executable, "-m", "focusd", "simulate", *arguments],
         stdout=subprocess.PIPE,
@@ -93,7 +111,7 @@ def test_it_tells_where_it_listens_and_where_true_focus_is(image: Path) -> None:
     ) as child:
         assert child.stdout is not None
         first, focus, lens, *_ = (child.stdout.readline() for _ in range(5))
-        found = re.fullmatch(r"SharkSEM microscope at 127.0.0.1 port (\d+), images on (\d+)\n", first)
+        found = re.fullmatch(line, first)
         assert found
         for port in found.groups():
             socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
