@@ -1,6 +1,6 @@
 """Whether the pixels of a TIFF are all there: its strips or tiles, compared with the size of the file.
 
-Source: TIFF 6.0 (Adobe, 1992), sections 3 (strips), 7 (planes) and 15 (tiles).
+Source: TIFF 6.0 (Adobe, 1992), sections 3 (strips) and 15 (tiles).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from focusd.imagefile.claim import Claim
 from focusd.imagefile.directory import Directory
 
 UNCOMPRESSED = 1
-MAX_TILE_BYTES = 64 * 2**20
+MAX_TILE_SIDE_PX = 4096
 """A tile may be larger than its image, and the decoder takes memory for all of it."""
 
 
@@ -38,7 +38,7 @@ def check_chunks(directory: Directory, claim: Claim) -> None:
 
     Raises:
         ImageError: strips or tiles are missing, too short, beyond the end of the file, share bytes, or are
-            tiles of over 64 MiB.
+            tiles with a side over 4,096 px.
     """
     chunks = _chunks(directory, claim)
     compressed = directory.integer(259, "compression", UNCOMPRESSED) != UNCOMPRESSED
@@ -55,36 +55,29 @@ def check_chunks(directory: Directory, claim: Claim) -> None:
 
 def _chunks(directory: Directory, claim: Claim) -> _Chunks:
     tiled = 322 in directory.entries
-    offset_tag, size_tag = (324, 325) if tiled else (273, 279)
-    kind = "tiles" if tiled else "strips"
-    # The samples of a pixel stand together, or each in a plane of its own.
-    stored = directory.integer(277, "samples per pixel", 1)
-    planes = stored if directory.integer(284, "planar configuration", 1) == 2 else 1
-    pixel_bytes = stored // planes * claim.bits // 8
-    sizes = (
-        _tile_bytes(directory, claim, pixel_bytes) if tiled else _strip_bytes(directory, claim, pixel_bytes)
-    )
-    pixel = np.tile(sizes, planes)
-    offsets, lengths = directory.integers(offset_tag, kind), directory.integers(size_tag, f"bytes of {kind}")
-    if offsets is None or lengths is None or min(offsets.size, lengths.size) < pixel.size:
-        present = 0 if offsets is None or lengths is None else min(offsets.size, lengths.size)
-        raise ImageError(f"a TIFF of this size and layout has {pixel.size} {kind}, got {present}")
-    return _Chunks(kind, offsets[: pixel.size], lengths[: pixel.size], pixel)
+    kind, offset_tag, size_tag = ("tiles", 324, 325) if tiled else ("strips", 273, 279)
+    height, width = _tile_shape(directory) if tiled else (_strip_height(directory, claim), claim.columns)
+    down, across = -(-claim.rows // height), -(-claim.columns // width)
+    offsets, sizes = directory.integers(offset_tag, kind), directory.integers(size_tag, f"bytes of {kind}")
+    present = 0 if offsets is None or sizes is None else min(offsets.size, sizes.size)
+    if offsets is None or sizes is None or present < down * across:
+        raise ImageError(f"a TIFF of this size and layout has {down * across} {kind}, got {present}")
+    pixel_bytes = directory.integer(277, "samples per pixel", 1) * claim.bits // 8
+    held = np.full(down * across, height * width * pixel_bytes, np.uint64)
+    if not tiled:
+        held[-1] = (claim.rows - height * (down - 1)) * width * pixel_bytes
+    return _Chunks(kind, offsets[: held.size], sizes[: held.size], held)
 
 
-def _strip_bytes(directory: Directory, claim: Claim, pixel_bytes: int) -> NDArray[np.uint64]:
+def _strip_height(directory: Directory, claim: Claim) -> int:
     height = min(directory.integer(278, "rows per strip", claim.rows), claim.rows)
     if height == 0:
         raise ImageError("TIFF strips have no rows")
-    rows = np.full(-(-claim.rows // height), height, np.uint64)
-    rows[-1] = claim.rows - height * (rows.size - 1)
-    return rows * np.uint64(claim.columns * pixel_bytes)
+    return height
 
 
-def _tile_bytes(directory: Directory, claim: Claim, pixel_bytes: int) -> NDArray[np.uint64]:
+def _tile_shape(directory: Directory) -> tuple[int, int]:
     height, width = directory.integer(323, "tile rows"), directory.integer(322, "tile columns")
-    nbytes = height * width * pixel_bytes
-    if not 0 < nbytes <= MAX_TILE_BYTES:
-        raise ImageError(f"TIFF tiles must be of 1 to {MAX_TILE_BYTES} bytes, got {nbytes}")
-    tiles = -(-claim.rows // height) * -(-claim.columns // width)
-    return np.full(tiles, nbytes, np.uint64)
+    if not (0 < height <= MAX_TILE_SIDE_PX and 0 < width <= MAX_TILE_SIDE_PX):
+        raise ImageError(f"TIFF tiles must have sides of 1 to {MAX_TILE_SIDE_PX} px, got {(height, width)}")
+    return height, width

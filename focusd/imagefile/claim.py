@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -17,6 +18,7 @@ MAX_DECODED_BYTES = 2 * MAX_SIDE_PX**2
 MAX_EXPANSION = 2048
 """No image of use decodes to more than so many times its file: DEFLATE gives 1,032 at most, LZW 1,400."""
 
+_MAX_PNG_CHUNKS = 100_000
 _MAX_JPEG_SEGMENTS = 4096
 _MAX_JPEG_SCANS = 32
 """A progressive JPEG has about 10; each takes the time of a whole image, however few bytes it has."""
@@ -27,13 +29,14 @@ _PNG_SAMPLES = {0: 1}
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Size and depth of an image as its header tells them."""
+    """Size and depth of an image as its header tells them, and where it ends if something follows it."""
 
     format: str
     rows: int
     columns: int
     samples: int
     bits: int
+    end: int | None = None
 
     @property
     def decoded_bytes(self) -> int:
@@ -65,15 +68,33 @@ class Claim:
 
 
 def png_claim(data: memoryview) -> Claim:
-    """Read the header chunk, which is always the first.
+    """Read the header chunk, and walk all chunks: each is whole, with the checksum it says.
+
+    The decoder would take memory for whatever length a chunk claims, also one behind the last.
 
     Raises:
-        ImageError: it is not there.
+        ImageError: the file is damaged, incomplete or animated, or has over 100,000 chunks.
     """
-    if len(data) < 33 or bytes(data[12:16]) != b"IHDR":
+    position = 8
+    for _ in range(_MAX_PNG_CHUNKS):
+        body, kind = position + 8, bytes(data[position + 4 : position + 8])
+        end = body + _big(data, position, 4)
+        if end + 4 > len(data) or zlib.crc32(data[position + 4 : end]) != _big(data, end, 4):
+            break
+        if kind == b"acTL":
+            raise ImageError("is an animated PNG")
+        if kind == b"IEND":
+            return _png_header(data, end + 4)
+        position = end + 4
+    raise _damaged("PNG")
+
+
+def _png_header(data: memoryview, end: int) -> Claim:
+    if bytes(data[8:16]) != b"\0\0\0\x0dIHDR":
         raise _damaged("PNG")
     columns, rows = _big(data, 16, 4), _big(data, 20, 4)
-    return Claim("PNG", rows, columns, _PNG_SAMPLES.get(data[25], 4), 16 if data[24] == 16 else 8)
+    bits = 16 if data[24] == 16 else 8
+    return Claim("PNG", rows, columns, _PNG_SAMPLES.get(data[25], 4), bits, end)
 
 
 def bmp_claim(data: memoryview) -> Claim:
@@ -85,9 +106,10 @@ def bmp_claim(data: memoryview) -> Claim:
     if len(data) < 34:
         raise _damaged("BMP")
     if _little(data, 14, 4) == 12:
-        return Claim("BMP", _little(data, 20, 2), _little(data, 18, 2), 4, 8)
+        return Claim("BMP", _little(data, 20, 2), _little(data, 18, 2), 3, 8)
     rows, columns = (int.from_bytes(data[start : start + 4], "little", signed=True) for start in (22, 18))
-    return Claim("BMP", abs(rows), abs(columns), 4, 8)
+    # A palette may be decoded to colours.
+    return Claim("BMP", abs(rows), abs(columns), 4 if _little(data, 28, 2) == 32 else 3, 8)
 
 
 def jpeg_claim(data: memoryview) -> Claim:

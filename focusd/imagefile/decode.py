@@ -56,7 +56,7 @@ def decode_image(data: Data, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> D
     claim.check(len(view), max_decoded_bytes)
     if page is not None:
         page.check_data()
-    image = _grey(_decoded(view, claim))
+    image = _grey(_decoded(view[: claim.end], claim))
     if page is not None and page.inverted:
         image = np.invert(image)
     return DecodedImage(

@@ -1,7 +1,8 @@
 """The first image of a TIFF file: what it claims, whether all of it is there, and its maker's header.
 
-libtiff, which decodes it, takes much on trust. So only those layouts are let through to it that it decodes
-without error (of two samples of 16 bit, for one, it gives a mixture), and only when all strips are there.
+The decoder, OpenCV's on libtiff, takes much on trust. So only those layouts are let through to it that it
+decodes without error (two samples of 16 bit, and colours of 16 bit in planes, come out as a mixture), and
+only when all strips are there.
 
 Source: TIFF 6.0 (Adobe, 1992), sections 3 to 9, 14 and 15.
 """
@@ -93,6 +94,8 @@ def read_page(data: memoryview) -> TiffPage:
             f"a TIFF must be grey, 8 bit palette or RGB, got {samples} x {bits} bit of photometric "
             f"interpretation {photometric}"
         )
+    if samples > 1 and directory.integer(284, "planar configuration", 1) != 1:
+        raise ImageError("a TIFF must have the samples of a pixel side by side, got a plane for each")
     compression = directory.integer(259, "compression", UNCOMPRESSED)
     if compression not in _COMPRESSIONS:
         kinds = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
