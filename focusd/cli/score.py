@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from focusd.focus.measure import Measurement
     from focusd.focus.spectrum import Score
     from focusd.frame import ScanRegion
+    from focusd.imagefile.metadata import ImageMetadata
 
 PIPE_WIDTH = 200
 """Columns of a table that goes into a pipe or a file, at least."""
@@ -61,6 +63,7 @@ class Scored:
     file: Path
     dtype: str = ""
     measurement: Measurement | None = None
+    metadata: ImageMetadata | None = None
     error: str = ""
 
 
@@ -84,8 +87,10 @@ def score(
     """Score how sharp images are.
 
     Scores rise towards focus. Compare them only between images taken under
-    the same conditions. A file that cannot be read is named, the others are
-    scored all the same, and the exit code is 1.
+    the same conditions: working distance and pixel size are shown where the
+    microscope has written them into the file, and with --json whatever else
+    it has. A file that cannot be read is named, the others are scored all
+    the same, and the exit code is 1.
 
     Example:
       focusd score before.tif after.tif
@@ -146,12 +151,12 @@ def _positive(high_pass_px: float | None) -> float | None:
 
 def _scored(file: Path, how: How) -> Scored:
     from focusd.focus.measure import measure
-    from focusd.imagefile import read_image
+    from focusd.imagefile.files import read_image_file
 
     try:
-        pixels = read_image(file)
-        measurement = measure(pixels, how.names, region=how.region, high_pass_px=how.high_pass_px)
-        return Scored(file, dtype=str(pixels.dtype), measurement=measurement)
+        image = read_image_file(file)
+        measurement = measure(image.pixels, how.names, region=how.region, high_pass_px=how.high_pass_px)
+        return Scored(file, str(image.pixels.dtype), measurement, image.metadata)
     except (ImageError, ValueError) as error:
         # A region or filter that fits one file may be too large for another.
         why = str(error)
@@ -171,7 +176,18 @@ def _as_json(item: Scored, names: Sequence[str]) -> Json:
         "signal_to_noise": _finite(quality.signal_to_noise),
         "saturated_fraction": quality.saturated_fraction,
         "scores": {name: _score_as_json(item.measurement.scores[name]) for name in names},
+        "metadata": _metadata_as_json(item.metadata),
     }
+
+
+def _metadata_as_json(metadata: ImageMetadata | None) -> Json:
+    """Give what the file tells of the microscope, without what it does not tell."""
+    told = {} if metadata is None else asdict(metadata, dict_factory=_told)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in told.items()}
+
+
+def _told(items: list[tuple[str, Any]]) -> Json:
+    return {name: value for name, value in items if value not in (None, "", ())}
 
 
 def _score_as_json(score: Score) -> Json:
@@ -194,7 +210,8 @@ def _show(scored: Sequence[Scored], names: Sequence[str]) -> None:
     # Too wide for this terminal: one line a metric in place of one column a metric.
     for item in scored:
         file, shape, dtype, *values, verdict = _cells(item, names)
-        typer.echo(f"{file}: {shape}, {dtype}, judgeable: {verdict}")
+        words = filter(None, (shape, dtype, _microscope(item), f"judgeable: {verdict}"))
+        typer.echo(f"{file}: {', '.join(words)}")
         for name, value in zip(names, values, strict=True):
             typer.echo(f"  {name:<22}{value:>12}")
 
@@ -208,12 +225,27 @@ def _table(scored: Sequence[Scored], names: Sequence[str]) -> Table:
     table.add_column("file", overflow="fold")
     table.add_column("rows x columns", justify="right")
     table.add_column("dtype")
+    told = any(map(_microscope, scored))
+    if told:
+        table.add_column("microscope")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     table.add_column("judgeable")
     for item in scored:
-        table.add_row(*(Text(cell) for cell in _cells(item, names)))
+        file, shape, dtype, *rest = _cells(item, names)
+        microscope = [_microscope(item)] if told else []
+        table.add_row(*map(Text, (file, shape, dtype, *microscope, *rest)))
     return table
+
+
+def _microscope(item: Scored) -> str:
+    """Give what of the file's metadata decides whether two images may be compared."""
+    if item.metadata is None:
+        return ""
+    wd, pixel = item.metadata.working_distance_mm, item.metadata.pixel_size_nm
+    return ", ".join(
+        ([] if wd is None else [f"WD {wd:.6g} mm"]) + ([] if pixel is None else [f"{pixel:.4g} nm/px"])
+    )
 
 
 def _cells(item: Scored, names: Sequence[str]) -> list[str]:

@@ -14,6 +14,8 @@ from focusd.focus.measure import measure
 from focusd.focus.metrics import METRICS
 from focusd.frame import ScanRegion
 from tests.unit.cli.conftest import Focusd
+from tests.unit.imagefile.headers import ZEISS
+from tests.unit.imagefile.tiff_bytes import ASCII, tiff
 
 ROWS, COLUMNS = 96, 128
 
@@ -91,6 +93,42 @@ def test_json_holds_scores_with_their_errors(focusd: Focusd, sharp: NDArray[np.u
     assert list(item["scores"]) == ["band_ratio", "log_energy"]
     for name, score in item["scores"].items():
         assert score == {"value": scores[name].value, "standard_error": scores[name].standard_error}
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_the_microscope_wrote_into_a_file_is_shown(
+    focusd: Focusd, folder: Path, sharp: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The little that decides whether images may be compared in the table, all of it as JSON."""
+    (folder / "zeiss.tif").write_bytes(tiff(sharp, changes={34118: (ASCII, ZEISS)}))
+
+    table = focusd("score", "zeiss.tif", "sharp.png").stdout
+    (told, silent) = json.loads(focusd("score", "--json", "zeiss.tif", "sharp.png").stdout)
+    monkeypatch.setattr("focusd.cli.score.PIPE_WIDTH", 80)
+    narrow = focusd("score", "zeiss.tif").stdout
+
+    assert "microscope" in table
+    assert "WD 5.012 mm, 0.5582 nm/px" in table
+    assert narrow.startswith(
+        f"zeiss.tif: {ROWS} x {COLUMNS}, uint8, WD 5.012 mm, 0.5582 nm/px, judgeable: yes"
+    )
+    assert silent["metadata"] == {}
+    assert told["metadata"] == {
+        "source": "ZEISS",
+        "working_distance_mm": 5.012,
+        "pixel_size_nm": 0.5582,
+        "dwell_time_us": 0.1,
+        "accelerating_voltage_kv": 1.5,
+        "detector": "InLens",
+        "stage_position": {
+            "x_mm": 50.0753,
+            "y_mm": -49.0,
+            "z_mm": 0.25,
+            "rotation_deg": 90.0,
+            "tilt_deg": -0.1,
+        },
+        "acquired_at": "2026-01-22T21:48:36",
+    }
 
 
 @pytest.mark.usefixtures("folder")
