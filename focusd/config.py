@@ -237,8 +237,9 @@ class RefocusSettings(_Section):
     """Longest a refocus may take."""
     keep_spectra: bool = False
     """Whether the power spectrum of each scan is kept, about 2 KiB each, for the newest 500 refocuses."""
-    use_reference: bool = False
-    """Whether ``spectral`` takes its second scan as far away as the last picture in focus says that it is."""
+    use_reference: bool = True
+    """Whether ``spectral`` takes its second scan as far away as the last picture in focus under the same
+    condition says that focus is; after a probe there is no need."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """Automatic tries in a row before focusd gives up and reports ``degraded``."""
     cool_down_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
