@@ -64,11 +64,6 @@ class Lane:
         self._waiting: asyncio.Task[None] | None = None
         self._stopped_source = False
 
-    @property
-    def in_message(self) -> bool:
-        """Whether the source is in the middle of a message."""
-        return self._splitter.in_message
-
     def receive(self, data: bytes) -> None:
         """Take the next bytes."""
         parts = self._splitter.split(data)

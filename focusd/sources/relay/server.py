@@ -165,7 +165,13 @@ class Relay:
             self._sessions.remove(session)
             self._idle.set()
 
-        self._spawn(session.run(connection)).add_done_callback(over)
+        self._spawn(self._serve(session, connection)).add_done_callback(over)
+
+    async def _serve(self, session: RelaySession, connection: socket.socket) -> None:
+        try:
+            await session.run(connection)
+        except Exception:  # noqa: BLE001 - a fault in one client's session must not cost the others theirs
+            _log.exception("relay_session_failed", session=session.number)
 
     def _start_data(self, connection: socket.socket, address: tuple[str, int]) -> None:
         session = self._owner(address)

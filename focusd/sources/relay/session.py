@@ -35,6 +35,7 @@ from focusd.sources.relay.paths import LONGEST_REGISTRATION, REGISTRATION, DataP
 from focusd.sources.relay.shared import Surroundings
 from focusd.sources.relay.watch import SessionWatch
 
+BOTH: Final = 2
 _LONGEST_SCAN_REQUEST: Final = 4096
 # A scan request passes in one piece: one that had half passed when the gate closed would start behind it.
 _WHOLE: Final = {REGISTRATION: LONGEST_REGISTRATION} | dict.fromkeys(SCAN_REQUESTS, _LONGEST_SCAN_REQUEST)
@@ -67,6 +68,9 @@ class RelaySession:
             client=client,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._early: socket.socket | None = None
+        self._ended = self._lost = 0
         self._over = asyncio.Event()
         self._reason = ""
         self._deadline: asyncio.TimerHandle | None = None
@@ -82,7 +86,7 @@ class RelaySession:
     @property
     def wants_data(self) -> bool:
         """Whether an image connection may still come."""
-        return self._paths.wants_client
+        return self._early is None and self._paths.wants_client
 
     async def run(self, connection: socket.socket) -> None:
         """Serve the client until one of both sides ends."""
@@ -101,6 +105,9 @@ class RelaySession:
         Raises:
             OSError: there is no way on from here.
         """
+        if not self._is_open:
+            self._early = connection
+            return
         path = self._paths.join(connection)
         if path is not None:
             self._spawn(self._paths.connect(path))
@@ -109,27 +116,37 @@ class RelaySession:
 
     def received(self, end: ControlEnd, data: bytes) -> None:
         """Pass bytes on."""
-        lane = self._up if end is self._client else self._down
-        lane.receive(data)
-        if lane.in_message or end is self._upstream:
-            # The rest of the message, or the next answer, may wait for this (Nagle's algorithm).
-            end.acknowledge()
+        (self._up if end is self._client else self._down).receive(data)
+        # The rest of the message, or the next one, may wait for this (Nagle's algorithm).
+        end.acknowledge()
 
     def ended(self, end: ControlEnd) -> None:
-        """Let the other side answer what it has received, then close."""
-        if end is self._client:
-            self._up.finish()
-            self._upstream.finish()
-            self._end_later("closed by the client")
-        else:
-            self._down.finish()
+        """Tell the other side, and give it some time to answer what it has received and to end as well."""
+        self._ended += 1
+        lane, other, side = (
+            (self._up, self._upstream, "client")
+            if end is self._client
+            else (self._down, self._client, "microscope")
+        )
+        lane.finish()
+        other.finish()
+        if self._ended == BOTH:
             self._client.close()
-            self._end_later("closed by the microscope")
+            self._upstream.close()
+        elif self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(
+                self._around.options.linger_s, self._end, f"closed by the {side}"
+            )
 
     def lost(self, end: ControlEnd, error: Exception | None) -> None:
-        """Close the session."""
+        """Close the session; after a proper end only when both sides have been sent all there was."""
+        self._lost += 1
         side = "client" if end is self._client else "microscope"
-        self._end(f"closed by the {side}" if error is None else f"{side} lost: {error}")
+        if error is not None:
+            self._end(f"{side} lost: {error}")
+        elif self._ended < BOTH or self._lost == BOTH:
+            self._end(f"closed by the {side}")
 
     def filled(self, end: ControlEnd, *, full: bool) -> None:
         """Read one side no faster than the other one does."""
@@ -156,10 +173,14 @@ class RelaySession:
         return True
 
     async def _serve(self) -> None:
+        self._is_open = True
         self._log.info("relay_session_opened")
         self._around.on_event(SessionOpened(self.number, f"{self.address[0]}:{self.address[1]}"))
         self._upstream.resume()
         self._client.resume()
+        if self._early is not None:
+            self.join(self._early)
+            self._early = None
         await self._over.wait()
 
     async def _close(self) -> None:
@@ -172,6 +193,8 @@ class RelaySession:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._early is not None:
+            self._early.close()
         self._paths.close()
         self._client.abort()
         self._upstream.abort()
@@ -185,12 +208,6 @@ class RelaySession:
         if not self._over.is_set():
             self._reason = reason
             self._over.set()
-
-    def _end_later(self, reason: str) -> None:
-        """Give the other side some time to end by itself."""
-        if self._deadline is None:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(self._around.options.linger_s, self._end, reason)
 
     # --- the two lanes ---
 
