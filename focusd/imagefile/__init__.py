@@ -7,7 +7,7 @@
 ``claim`` ``directory`` ``chunks``  what a file claims, checked before anything is decoded
 ``tiff``        the first image of a TIFF
 ``vendors`` ``ome``  headers of ZEISS, Thermo Fisher and TESCAN; OME-XML
-``quantities``  numbers with units
+``quantities`` ``text``  numbers with units, names
 """
 
 from focusd.imagefile.files import read_image

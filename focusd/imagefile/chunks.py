@@ -38,7 +38,7 @@ def check_chunks(directory: Directory, claim: Claim) -> None:
 
     Raises:
         ImageError: strips or tiles are missing, too short, beyond the end of the file, share bytes, or are
-            tiles with a side over 4,096 px.
+            tiles with a side that is over 4,096 px or no multiple of 16.
     """
     chunks = _chunks(directory, claim)
     compressed = directory.integer(259, "compression", UNCOMPRESSED) != UNCOMPRESSED
@@ -58,15 +58,17 @@ def _chunks(directory: Directory, claim: Claim) -> _Chunks:
     kind, offset_tag, size_tag = ("tiles", 324, 325) if tiled else ("strips", 273, 279)
     height, width = _tile_shape(directory) if tiled else (_strip_height(directory, claim), claim.columns)
     down, across = -(-claim.rows // height), -(-claim.columns // width)
-    offsets, sizes = directory.integers(offset_tag, kind), directory.integers(size_tag, f"bytes of {kind}")
+    count = down * across
+    offsets = directory.integers(offset_tag, kind, count)
+    sizes = directory.integers(size_tag, f"bytes of {kind}", count)
     present = 0 if offsets is None or sizes is None else min(offsets.size, sizes.size)
-    if offsets is None or sizes is None or present < down * across:
-        raise ImageError(f"a TIFF of this size and layout has {down * across} {kind}, got {present}")
+    if offsets is None or sizes is None or present < count:
+        raise ImageError(f"a TIFF of this size and layout has {count} {kind}, got {present}")
     pixel_bytes = directory.integer(277, "samples per pixel", 1) * claim.bits // 8
-    held = np.full(down * across, height * width * pixel_bytes, np.uint64)
+    held = np.full(count, height * width * pixel_bytes, np.uint64)
     if not tiled:
         held[-1] = (claim.rows - height * (down - 1)) * width * pixel_bytes
-    return _Chunks(kind, offsets[: held.size], sizes[: held.size], held)
+    return _Chunks(kind, offsets, sizes, held)
 
 
 def _strip_height(directory: Directory, claim: Claim) -> int:
@@ -78,6 +80,9 @@ def _strip_height(directory: Directory, claim: Claim) -> int:
 
 def _tile_shape(directory: Directory) -> tuple[int, int]:
     height, width = directory.integer(323, "tile rows"), directory.integer(322, "tile columns")
-    if not (0 < height <= MAX_TILE_SIDE_PX and 0 < width <= MAX_TILE_SIDE_PX):
-        raise ImageError(f"TIFF tiles must have sides of 1 to {MAX_TILE_SIDE_PX} px, got {(height, width)}")
+    if not all(0 < side <= MAX_TILE_SIDE_PX and side % 16 == 0 for side in (height, width)):
+        raise ImageError(
+            f"TIFF tiles must have sides of a multiple of 16 px, at most {MAX_TILE_SIDE_PX}, "
+            f"got {(height, width)}"
+        )
     return height, width

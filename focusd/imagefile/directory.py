@@ -48,8 +48,8 @@ class Directory:
     order: ByteOrder
     entries: Mapping[int, Entry]
 
-    def integers(self, tag: int, name: str) -> NDArray[np.uint64] | None:
-        """Give the values of a tag, ``None`` if there is no such tag.
+    def integers(self, tag: int, name: str, at_most: int) -> NDArray[np.uint64] | None:
+        """Give the first ``at_most`` values of a tag, ``None`` if there is no such tag.
 
         Raises:
             ImageError: they are no integers or lie beyond the end of the file.
@@ -60,20 +60,23 @@ class Directory:
         if entry.kind not in _INTEGERS or entry.count == 0:
             raise ImageError(f"TIFF tag {tag} ({name}) holds no whole numbers")
         dtype = np.dtype(f"u{_WIDTHS[entry.kind]}").newbyteorder("<" if self.order == "little" else ">")
-        return np.frombuffer(self._bytes_of(entry, tag, name), dtype).astype(np.uint64)
+        values = np.frombuffer(self._bytes_of(entry, tag, name), dtype)
+        return values[:at_most].astype(np.uint64)
 
     def integer(self, tag: int, name: str, default: int | None = None) -> int:
         """Give the one value of a tag, or ``default``.
 
         Raises:
-            ImageError: as ``integers``, or the tag is missing and has no default.
+            ImageError: as ``integers``, it has several, or the tag is missing and has no default.
         """
-        values = self.integers(tag, name)
-        if values is not None:
-            return int(values[0])
-        if default is None:
-            raise ImageError(f"TIFF tag {tag} ({name}) is missing")
-        return default
+        values = self.integers(tag, name, 2)
+        if values is None:
+            if default is None:
+                raise ImageError(f"TIFF tag {tag} ({name}) is missing")
+            return default
+        if values.size > 1:
+            raise ImageError(f"TIFF tag {tag} ({name}) has more than one value")
+        return int(values[0])
 
     def text(self, tag: int, max_bytes: int) -> bytes | None:
         """Give the bytes of a text tag, ``None`` if there is no such tag.

@@ -7,8 +7,6 @@ from datetime import datetime
 
 from focusd.frame import StagePosition
 
-MAX_TEXT_CHARS = 64
-
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
@@ -43,9 +41,3 @@ def stage(
     """Give the position of the stage, or ``None`` if not one axis is known."""
     position = StagePosition(x_mm, y_mm, z_mm, rotation_deg, tilt_deg)
     return None if position == StagePosition() else position
-
-
-def name(text: str | None) -> str | None:
-    """Give a name as one short printable line, or ``None`` if nothing is left of it."""
-    printable = "".join(c for c in text or "" if c.isprintable())
-    return printable.strip()[:MAX_TEXT_CHARS].strip() or None

@@ -10,13 +10,17 @@ from xml.parsers import expat
 
 from focusd.imagefile.metadata import ImageMetadata, stage
 from focusd.imagefile.quantities import positive, quantity
+from focusd.imagefile.text import text_of
 
+DESCRIPTION_TAG = 270
 _MAX_DATE_CHARS = 64
 
 
-def is_ome(text: str) -> bool:
-    """Tell whether an image's description is OME-XML."""
-    return text.lstrip("\ufeff \t\r\n").startswith("<") and "<OME" in text[:4096]
+def read_description(data: bytes) -> ImageMetadata | None:
+    """Read the description of an image; ``None`` if it is anything else than OME-XML."""
+    text = text_of(data)
+    is_ome = text.lstrip("\ufeff \t\r\n").startswith("<") and "<OME" in text[:4096]
+    return read_ome(text) if is_ome else None
 
 
 def read_ome(text: str) -> ImageMetadata:

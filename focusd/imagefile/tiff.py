@@ -9,14 +9,14 @@ Source: TIFF 6.0 (Adobe, 1992), sections 3 to 9, 14 and 15.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from focusd.errors import ImageError
 from focusd.imagefile.chunks import UNCOMPRESSED, check_chunks
 from focusd.imagefile.claim import Claim
 from focusd.imagefile.directory import Directory, read_directory
 from focusd.imagefile.metadata import ImageMetadata
-from focusd.imagefile.ome import is_ome, read_ome
+from focusd.imagefile.ome import DESCRIPTION_TAG, read_description
 from focusd.imagefile.vendors import (
     TESCAN_TAG,
     THERMO_TAGS,
@@ -24,7 +24,6 @@ from focusd.imagefile.vendors import (
     read_tescan,
     read_thermo,
     read_zeiss,
-    text_of,
 )
 
 MAX_HEADER_BYTES = 4 * 2**20
@@ -33,11 +32,12 @@ MAX_HEADER_BYTES = 4 * 2**20
 _COMPRESSIONS = {UNCOMPRESSED: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float", 4: "uint"}
-_DESCRIPTION_TAG = 270
+_MAX_SAMPLES = 4
 _HEADERS = (
     (ZEISS_TAG, read_zeiss),
     *((tag, read_thermo) for tag in THERMO_TAGS),
     (TESCAN_TAG, read_tescan),
+    (DESCRIPTION_TAG, read_description),
 )
 
 
@@ -58,23 +58,17 @@ class TiffPage:
         check_chunks(self.directory, self.claim)
 
     def metadata(self) -> ImageMetadata:
-        """Read the maker's header, or OME-XML."""
-        problems = []
+        """Read the maker's header, or else OME-XML."""
+        problems: list[str] = []
         for tag, read in _HEADERS:
             try:
                 header = self.directory.text(tag, MAX_HEADER_BYTES)
             except ImageError as error:
                 problems.append(str(error))
                 continue
-            if header is not None:
-                return read(header)
-        try:
-            description = text_of(self.directory.text(_DESCRIPTION_TAG, MAX_HEADER_BYTES) or b"")
-        except ImageError as error:
-            problems.append(str(error))
-        else:
-            if is_ome(description):
-                return read_ome(description)
+            metadata = None if header is None else read(header)
+            if metadata is not None:
+                return replace(metadata, problems=(*problems, *metadata.problems))
         return ImageMetadata(problems=tuple(problems))
 
 
@@ -107,8 +101,8 @@ def read_page(data: memoryview) -> TiffPage:
 
 
 def _bits(directory: Directory, samples: int) -> int:
-    bits = directory.integers(258, "bits per sample")
-    kinds = directory.integers(339, "sample format")
+    bits = directory.integers(258, "bits per sample", _MAX_SAMPLES)
+    kinds = directory.integers(339, "sample format", _MAX_SAMPLES)
     depth = 1 if bits is None else int(bits[0])
     kind = 1 if kinds is None else int(kinds[0])
     uniform = all(values is None or (values == values[0]).all() for values in (bits, kinds))

@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from focusd.imagefile.metadata import ImageMetadata, name, stage
+from focusd.imagefile.metadata import ImageMetadata, stage
 from focusd.imagefile.quantities import positive, quantity
+from focusd.imagefile.text import name, text_of
 
 ZEISS_TAG = 34118
 THERMO_TAGS = (34680, 34682)
@@ -22,15 +23,6 @@ TESCAN_TAG = 50431
 _SI = {"mm": "m", "nm": "m", "us": "s", "kv": "v", "deg": "deg"}
 _ZEISS_KEY = re.compile(r"(?:AP|DP|SV)_[A-Z0-9_]+")
 _TESCAN_LINE = re.compile(rb"(?:^|[\r\n\0])([A-Za-z]\w{0,40})=([^\r\n\0]{0,200})")
-
-
-def text_of(data: bytes) -> str:
-    """Decode a text tag: UTF-8, or the Western code page of older Windows programs."""
-    data = data.rstrip(b"\0")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
 
 
 def read_zeiss(data: bytes) -> ImageMetadata:

@@ -108,9 +108,9 @@ BROKEN_TIFFS: list[tuple[dict[int, tuple[int, Values] | None], str]] = [
     ({273: (LONG8, [2**64 - 1])}, "incomplete TIFF: strips lie beyond"),
     ({259: (SHORT, [8]), 279: (LONG8, [2**63])}, "incomplete TIFF: strips lie beyond"),
     ({278: (LONG, [1]), 273: (LONG, [8] * 70), 279: (LONG, [6300] * 70), 259: (SHORT, [8])}, "share bytes"),
-    ({322: (LONG, [2**20]), 323: (LONG, [2**20])}, "tiles must have sides of 1 to 4096 px"),
-    ({322: (LONG, [0]), 323: (LONG, [16])}, "tiles must have sides of 1 to"),
-    ({322: (LONG, [1]), 323: (LONG, [1])}, "has 6300 tiles, got 0"),
+    ({322: (LONG, [2**20]), 323: (LONG, [2**20])}, "multiple of 16 px, at most 4096"),
+    ({322: (LONG, [0]), 323: (LONG, [16])}, "multiple of 16 px"),
+    ({322: (LONG, [1]), 323: (LONG, [1])}, r"multiple of 16 px, at most 4096, got \(1, 1\)"),
     ({322: (LONG, [64]), 323: (LONG, [64])}, "has 4 tiles, got 0"),
 ]
 
@@ -205,12 +205,16 @@ LIES = {
     "BMP, bomb": (bmp_of(-20_000, 20_000), "no image of use"),
     "BMP, short": (b"BM" + bytes(20), "damaged or incomplete BMP"),
     "TIFF, bomb": (tiff(GREY8, changes={256: (LONG, [32_768]), 257: (LONG, [32_768])}), "no image of use"),
-    "TIFF, tiles of one pixel": (
+    "TIFF, ten million samples": (
+        tiff(GREY8, changes={277: (SHORT, 10_000_000 * b"\1\0")}),
+        r"tag 277 \(samples per pixel\) has more than one value",
+    ),
+    "TIFF, millions of tiles": (
         tiff(
             np.zeros((2048, 2048), np.uint8),
-            changes={256: (LONG, [32_000]), 257: (LONG, [32_000]), 322: (LONG, [1]), 323: (LONG, [1])},
+            changes={256: (LONG, [32_000]), 257: (LONG, [32_000]), 322: (LONG, [16]), 323: (LONG, [16])},
         ),
-        "has 1024000000 tiles, got 0",
+        "has 4000000 tiles, got 0",
     ),
 }
 

@@ -69,15 +69,16 @@ def _written(order: Order, body: bytes, tags: Mapping[int, tuple[int, Values]], 
             values += packed
         else:
             place = packed.ljust(room, b"\0")
-        entries += struct.pack(f"{order}HH{word}", code, kind, len(content)) + place
+        count = len(packed) // struct.calcsize(f"={_FORMATS.get(kind, 'B')}")
+        entries += struct.pack(f"{order}HH{word}", code, kind, count) + place
     directory = start + len(body) + len(values)
     mark = b"II" if order == "<" else b"MM"
     if big:
         header = mark + struct.pack(f"{order}HHHQ", 43, 8, 0, directory)
     else:
         header = mark + struct.pack(f"{order}HI", 42, directory)
-    count = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags))
-    return header + body + values + count + entries + bytes(room)
+    number = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags))
+    return header + body + values + number + entries + bytes(room)
 
 
 def _packed(order: Order, kind: int, numbers: Sequence[int]) -> bytes:
