@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,8 +22,8 @@ from focusd.imagefile.decode import decode_image
 from focusd.imagefile.files import read_image_file
 from focusd.imagefile.metadata import ImageMetadata
 from tests.real_images import needs_real_images, real_image_files
-from tests.unit.imagefile.headers import ZEISS, ZEISS_METADATA
-from tests.unit.imagefile.tiff_bytes import ASCII, LONG, LONG8, SHORT, Order, Values, tiff
+from tests.unit.imagefile.headers import TESCAN, TESCAN_METADATA, ZEISS, ZEISS_METADATA
+from tests.unit.imagefile.tiff_bytes import ASCII, BYTE, LONG, LONG8, SHORT, Order, Values, tiff
 
 GREY8 = np.random.default_rng(7).integers(0, 256, (70, 90), dtype=np.uint8)
 GREY16 = np.random.default_rng(8).integers(0, 65_536, (70, 90), dtype=np.uint16)
@@ -62,6 +63,19 @@ def test_content_tells_the_format(kind: Callable[[bytes], bytes], data: bytes, n
     assert decoded.format == name
     assert decoded.metadata == ImageMetadata()
     np.testing.assert_array_equal(decoded.pixels, GREY8)
+
+
+def test_the_oldest_bmp_header_is_read() -> None:
+    """Twelve bytes, of OS/2."""
+    rows, columns = 64, 80
+    header = struct.pack("<IHHHH", 12, columns, rows, 1, 8) + bytes(
+        byte for grey in range(256) for byte in [grey] * 3
+    )
+    pixels = GREY8[:rows, :columns]
+    body = np.flipud(pixels).tobytes()
+    data = struct.pack("<2sIHHI", b"BM", 14 + len(header) + len(body), 0, 0, 14 + len(header)) + header + body
+
+    np.testing.assert_array_equal(decode_image(data).pixels, pixels)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -159,6 +173,15 @@ def test_a_header_beyond_the_end_of_the_file_is_told_of() -> None:
     assert decoded.metadata.problems == ("TIFF tag 34118 (text) lies beyond the end of the file",)
 
 
+def test_an_endless_header_is_told_of() -> None:
+    """It is not read; what another header says still is."""
+    data = tiff(GREY8, changes={34118: (ASCII, bytes(5_000_000)), 50431: (BYTE, TESCAN)})
+
+    assert decode_image(data).metadata == replace(
+        TESCAN_METADATA, problems=("TIFF tag 34118 has 5000000 bytes, at most 4194304 are read",)
+    )
+
+
 def test_a_header_is_read_without_another_program() -> None:
     """Beside the pixels of an image of either depth."""
     assert decode_image(tiff(GREY16, order=">", changes={34118: (ASCII, ZEISS)})).metadata == ZEISS_METADATA
@@ -194,6 +217,7 @@ LIES = {
     "PNG, 2 GiB": (encoded(".png")[:33] + b"\x7f\xff\xff\xffIDAT" + bytes(100), "damaged or incomplete PNG"),
     "PNG, 2 GiB behind the end": (png(70, 90) + b"\x7f\xff\xff\xffIDAT" + bytes(100), "damaged"),
     "PNG, wrong checksum": (encoded(".png")[:-20] + bytes(20), "damaged or incomplete PNG"),
+    "PNG, no header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "damaged or incomplete PNG"),
     "PNG, animated": (png(70, 90, chunk(b"acTL", bytes(8))), "animated PNG"),
     "JPEG, huge": (jpeg_of(65_535, 65_535), r"got \(65535, 65535\)"),
     "JPEG, bomb": (jpeg_of(32_000, 32_000), "no image of use"),
