@@ -29,12 +29,16 @@ class _Chunks:
     pixel_bytes: NDArray[np.uint64]
 
 
-def check_chunks(directory: Directory, claim: Claim) -> None:
+def check_chunks(directory: Directory, claim: Claim) -> memoryview | None:
     """Refuse an image whose pixels are not all in the file.
 
     Args:
         directory: The tags of the image.
         claim: Its size, already checked against the limits.
+
+    Returns:
+        All pixels, if they stand uncompressed and row by row in one piece of the file, as most microscopes
+        write them; otherwise ``None``.
 
     Raises:
         ImageError: strips or tiles are missing, too short, beyond the end of the file, share bytes, or are
@@ -51,6 +55,10 @@ def check_chunks(directory: Directory, claim: Claim) -> None:
         raise ImageError(f"is an incomplete TIFF: {chunks.kind} lie beyond the end of the file")
     if int(held.sum()) > end:
         raise ImageError(f"TIFF {chunks.kind} share bytes: together they are larger than the file")
+    if compressed or chunks.kind == "tiles" or (np.diff(chunks.offsets) != held[:-1]).any():
+        return None
+    start = int(chunks.offsets[0])
+    return directory.data[start : start + int(held.sum())]
 
 
 def _chunks(directory: Directory, claim: Claim) -> _Chunks:

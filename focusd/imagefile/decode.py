@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from cv2.typing import MatLike
+from numpy.typing import NDArray
 
 from focusd.errors import ImageError
 from focusd.frame import Pixels, checked_pixels
@@ -36,7 +37,8 @@ def decode_image(data: Data, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> D
     """Decode a PNG, TIFF, JPEG or BMP, told by its content; of a TIFF the first page.
 
     Size and depth are read from the header and checked before anything is decoded or memory taken for it,
-    and of a TIFF also that all of its pixels are there. ``data`` is not copied.
+    and of a TIFF also that all of its pixels are there. ``data`` is not copied, and must not be written to
+    afterwards: an uncompressed grey TIFF is not decoded but viewed.
 
     Args:
         data: The whole file.
@@ -54,13 +56,8 @@ def decode_image(data: Data, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> D
     view = memoryview(data).cast("B")
     claim, page = _claim(view)
     claim.check(len(view), max_decoded_bytes)
-    if page is not None:
-        page.check_data()
-    image = _grey(_decoded(view[: claim.end], claim))
-    if page is not None and page.inverted:
-        image = np.invert(image)
     return DecodedImage(
-        pixels=checked_pixels(image),
+        pixels=checked_pixels(_grey(_decoded(view[: claim.end], claim)) if page is None else _of_tiff(page)),
         metadata=ImageMetadata() if page is None else page.metadata(),
         format=claim.format,
     )
@@ -75,6 +72,15 @@ def _claim(data: memoryview) -> tuple[Claim, TiffPage | None]:
         if beginning.startswith(magic):
             return read(data), None
     raise ImageError("is not a PNG, TIFF, JPEG or BMP image")
+
+
+def _of_tiff(page: TiffPage) -> NDArray[np.generic]:
+    pixels = page.pixels()
+    if pixels is not None:
+        return np.invert(pixels) if page.white_is_zero else pixels
+    image = _grey(_decoded(page.directory.data, page.claim))
+    # The decoder turns 8 bit round by itself.
+    return np.invert(image) if page.white_is_zero and page.claim.bits == 16 else image
 
 
 def _decoded(data: memoryview, claim: Claim) -> MatLike:

@@ -48,6 +48,11 @@ class Directory:
     order: ByteOrder
     entries: Mapping[int, Entry]
 
+    @property
+    def numpy_order(self) -> Literal["<", ">"]:
+        """The byte order as numpy names it."""
+        return "<" if self.order == "little" else ">"
+
     def integers(self, tag: int, name: str, at_most: int) -> NDArray[np.uint64] | None:
         """Give the first ``at_most`` values of a tag, ``None`` if there is no such tag.
 
@@ -59,7 +64,7 @@ class Directory:
             return None
         if entry.kind not in _INTEGERS or entry.count == 0:
             raise ImageError(f"TIFF tag {tag} ({name}) holds no whole numbers")
-        dtype = np.dtype(f"u{_WIDTHS[entry.kind]}").newbyteorder("<" if self.order == "little" else ">")
+        dtype = np.dtype(f"u{_WIDTHS[entry.kind]}").newbyteorder(self.numpy_order)
         values = np.frombuffer(self._bytes_of(entry, tag, name), dtype)
         return values[:at_most].astype(np.uint64)
 

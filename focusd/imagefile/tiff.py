@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from focusd.errors import ImageError
 from focusd.imagefile.chunks import UNCOMPRESSED, check_chunks
 from focusd.imagefile.claim import Claim
@@ -43,19 +46,28 @@ _HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """The first image of a file; ``inverted`` where the decoder leaves 0 to mean white."""
+    """The first image of a file; ``white_is_zero`` where grey levels count from white to black."""
 
     directory: Directory
     claim: Claim
-    inverted: bool
+    white_is_zero: bool
+    plain: bool
 
-    def check_data(self) -> None:
-        """Refuse an image whose strips or tiles are not all there.
+    def pixels(self) -> NDArray[np.generic] | None:
+        """Check that all strips or tiles are there, and view the grey levels that need no decoding.
+
+        Returns:
+            Shape ``(rows, columns)``, in the file's byte order, without a copy; ``None`` if the image is
+            compressed, coloured, tiled or turned, or its strips do not follow each other.
 
         Raises:
             ImageError: too few of them, beyond the end of the file, too short, or sharing bytes.
         """
-        check_chunks(self.directory, self.claim)
+        held = check_chunks(self.directory, self.claim)
+        if held is None or not self.plain:
+            return None
+        dtype = np.dtype(f"u{self.claim.bits // 8}").newbyteorder(self.directory.numpy_order)
+        return np.frombuffer(held, dtype).reshape(self.claim.rows, self.claim.columns)
 
     def metadata(self) -> ImageMetadata:
         """Read the maker's header, or else OME-XML."""
@@ -97,7 +109,13 @@ def read_page(data: memoryview) -> TiffPage:
     rows, columns = directory.integer(257, "rows"), directory.integer(256, "columns")
     # A palette is decoded to colours.
     claim = Claim("TIFF", rows, columns, 3 if photometric == _PALETTE else samples, bits)
-    return TiffPage(directory, claim, inverted=photometric == _WHITE_IS_ZERO and bits == 16)
+    upright = directory.integer(274, "orientation", 1) == directory.integer(266, "fill order", 1) == 1
+    return TiffPage(
+        directory,
+        claim,
+        white_is_zero=photometric == _WHITE_IS_ZERO,
+        plain=upright and photometric in {_WHITE_IS_ZERO, _BLACK_IS_ZERO},
+    )
 
 
 def _bits(directory: Directory, samples: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from focusd.errors import ImageError
 from focusd.imagefile.decode import decode_image
@@ -89,6 +90,37 @@ def test_sixteen_bits_keep_their_value(order: Order, big: bool, rows_per_strip: 
     assert pixels.dtype.isnative
     assert pixels.flags.c_contiguous
     assert not pixels.flags.writeable
+
+
+@pytest.mark.parametrize("rows_per_strip", [None, 9])
+def test_what_needs_no_decoding_is_not_copied(rows_per_strip: int | None) -> None:
+    """The usual file of a microscope: uncompressed grey."""
+    data = tiff(GREY8, rows_per_strip=rows_per_strip)
+
+    assert np.shares_memory(decode_image(data).pixels, np.frombuffer(data, np.uint8))
+
+
+def test_strips_may_stand_in_any_order() -> None:
+    """Then the decoder puts them together."""
+    halves = [GREY16[:35], GREY16[35:]]
+    swapped = tiff(
+        np.vstack(halves[::-1]),
+        rows_per_strip=35,
+        changes={273: (LONG, [8 + halves[0].nbytes, 8])},
+    )
+
+    np.testing.assert_array_equal(decode_image(swapped).pixels, GREY16)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [(1, GREY16), (3, np.rot90(GREY16, 2)), (4, np.flipud(GREY16)), (6, np.rot90(GREY16, -1))],
+)
+def test_an_image_that_lies_is_stood_up(orientation: int, turned: NDArray[np.uint16]) -> None:
+    """As its orientation tag says."""
+    decoded = decode_image(tiff(GREY16, changes={274: (SHORT, [orientation])}))
+
+    np.testing.assert_array_equal(decoded.pixels, turned)
 
 
 @pytest.mark.parametrize("compression", [1, 5, 32946, 32773], ids=["none", "LZW", "deflate", "PackBits"])

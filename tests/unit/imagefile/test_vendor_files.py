@@ -129,10 +129,11 @@ def test_every_layout_gives_the_same_pixels(pixels: NDArray[Any], layout: dict[s
     assert decoded.flags.c_contiguous
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("pixels", [GREY8, GREY16], ids=["uint8", "uint16"])
-def test_white_is_zero_is_turned_round(pixels: NDArray[Any]) -> None:
-    """In 8 bit the decoder does it, in 16 it does not."""
-    data = written(pixels, photometric="miniswhite")
+def test_white_is_zero_is_turned_round(pixels: NDArray[Any], compression: str | None) -> None:
+    """Once, in 8 bit, which the decoder turns round by itself, and in 16, which it does not."""
+    data = written(pixels, photometric="miniswhite", compression=compression)
 
     np.testing.assert_array_equal(decode_image(data).pixels, np.invert(pixels))
 
