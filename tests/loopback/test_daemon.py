@@ -85,32 +85,6 @@ async def test_cancel_over_http_puts_the_lens_back(tmp_path: Path) -> None:
     assert column.working_distance_mm == pytest.approx(9.012, abs=1e-9)
 
 
-async def test_the_published_method_on_the_published_model(tmp_path: Path) -> None:
-    """The seed's own call on the seed's own optics, over TCP: five evaluations end near WD 50 from WD 10."""
-    column = SimulatedColumn(
-        ColumnOptions(
-            optics="seed",
-            best_focus_mm=50.0,
-            working_distance_mm=10.0,
-            limits_mm=(1.0, 120.0),
-            field_of_view_mm=0.00512,
-        ),
-        Specimen(SpecimenOptions(texture="gold", texture_side_px=512)),
-    )
-    async with connected(
-        column,
-        tmp_path,
-        microscope={"limits": {"working_distance_mm": [10.0, 100.0]}},
-        scan={"width": 512, "height": 512},
-        refocus={"method": "brent-wide", "wide_maxiter": 5, "depth_of_field_um": 10_000.0},
-    ) as client:
-        _, record = await client.call("POST", "v1/refocuses?wait=true")
-
-    assert record["result"] == "refocused", record["reason"]
-    assert record["final_working_distance_mm"] == pytest.approx(50.0, abs=6.0)
-    assert [scan["role"] for scan in record["scans"]].count("search") == 5
-
-
 async def test_moves_by_hand_stay_within_the_limits(tmp_path: Path) -> None:
     """A working distance outside the limits is refused with the range, and nothing is sent."""
     column = make_column()

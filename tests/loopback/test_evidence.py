@@ -203,6 +203,41 @@ async def test_a_cancelled_refocus_keeps_what_it_has_seen(tmp_path: Path) -> Non
     assert record["final_working_distance_mm"] == pytest.approx(9.012, abs=1e-9)
 
 
+async def test_each_frame_comes_with_its_figures_and_why_it_cannot_be_judged(tmp_path: Path) -> None:
+    """The reason is a code, and the figures it was found by are there, also in the history of frames."""
+    column = make_column()
+    setting = next(iter(column.settings.values()))
+    async with connected(column, tmp_path, refocus={"mode": "advise"}) as client:
+
+        async def frame() -> dict[str, Any]:
+            _, answer = await client.call("POST", "v1/scans")
+            verdict: dict[str, Any] = answer["verdict"]
+            assert await client.get(f"v1/frames/{verdict['frame_id']}") == verdict
+            return verdict
+
+        good = await frame()
+        await client.call("POST", "v1/baselines/capture")
+        for _ in range(5):
+            await frame()
+        setting.gain_percent = 45.0
+        darker = await frame()
+        setting.gain_percent = 85.0
+        saturated = await frame()
+        setting.gain_percent, column.blanked = 50.0, True
+        blanked = await frame()
+
+    assert (good["reason"], darker["reason"]) == (None, "gain_changed")
+    assert (saturated["reason"], blanked["reason"]) == ("saturated", "no_signal")
+    assert good["signal_to_noise"] > 8
+    assert saturated["saturated_fraction"] > 0.25
+    assert saturated["verdict"] == blanked["verdict"] == "unjudgeable"
+    assert darker["mean_level"] < 0.9 * good["mean_level"]
+    assert blanked["contrast"] < 0.1 * good["contrast"]
+    assert blanked["signal_to_noise"] < 8
+    assert blanked["sharpness"] is None
+    assert 0 <= good["dark_fraction"] < 0.5
+
+
 @pytest.mark.parametrize(
     ("configured", "body", "expected"),
     [
