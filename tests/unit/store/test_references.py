@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,3 +77,22 @@ async def test_all_that_look_alike_are_forgotten_together(store: Store) -> None:
 
     found = [await store.references.find(conditions) for conditions in (CONDITIONS, whole, other)]
     assert found == [None, None, reference(other)]
+
+
+@pytest.mark.parametrize("table", ["focus_references", "spectra"])
+async def test_a_damaged_spectrum_is_put_by_and_reported(directory: Path, table: str) -> None:
+    """A changed figure is noticed: the row is not used, but kept for whoever looks into it."""
+    async with open_store(directory, max_frames=100) as store:
+        await store.references.put(reference())
+        await store.spectra.put(spectra(1))
+    with closing(sqlite3.connect(directory / "focusd.db")) as connection, connection:
+        connection.execute(f"UPDATE {table} SET record = replace(record, '12.5', '13.5')")  # noqa: S608 - its own
+
+    async with open_store(directory, max_frames=100) as store:
+        found = [await store.references.find(CONDITIONS), await store.spectra.get(1)]
+        problems = [(problem.code, problem.source) for problem in store.problems]
+
+    assert [one is None for one in found] == [table == "focus_references", table == "spectra"]
+    assert problems == [("row_damaged", table)]
+    with closing(sqlite3.connect(directory / "focusd.db")) as connection:
+        assert connection.execute("SELECT source FROM damaged").fetchall() == [(table,)]
