@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from focusd import __version__
+from focusd.cli.bridge.command import check as bridge_check
 from focusd.cli.demo.command import demo
 from focusd.cli.history import history
 from focusd.cli.outcome import explained
@@ -84,6 +85,12 @@ def _focusd(
 
 for _name, _command, _panel in COMMANDS:
     app.command(_name, rich_help_panel=_panel)(explained(_command))
+
+bridge = typer.Typer(
+    help="For labs that write a bridge of their own.", no_args_is_help=True, rich_markup_mode="rich"
+)
+bridge.command("check")(explained(bridge_check))
+app.add_typer(bridge, name="bridge", rich_help_panel=TOOLS)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from focusd.protocol.bridge import DEFAULT_PORT
+
 
 class Protocol(StrEnum):
     """Wire protocols the simulator speaks."""
@@ -17,7 +19,7 @@ class Protocol(StrEnum):
     BRIDGE = "bridge"
 
 
-DEFAULT_PORTS = {Protocol.SHARKSEM: 8300, Protocol.BRIDGE: 8460}
+DEFAULT_PORTS = {Protocol.SHARKSEM: 8300, Protocol.BRIDGE: DEFAULT_PORT}
 
 
 class Texture(StrEnum):

@@ -1,0 +1,1 @@
+"""``focusd bridge``: for labs that write a bridge of their own."""

@@ -1,0 +1,167 @@
+"""``focusd bridge check``: a good bridge keeps all rules, and the lens is left as found."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+import pytest
+
+from focusd.cli.bridge.bench import CheckOptions
+from focusd.cli.bridge.rules import RULES
+from focusd.cli.bridge.run import Outcome
+from focusd.simulator.bridge_server import BridgeServer
+from focusd.simulator.column import SimulatedColumn
+from focusd.simulator.faults import Faults
+from tests.loopback.bridge_check_rig import START_MM, failures, run, with_outcome
+from tests.loopback.broken_bridge import Exchange, Habits, Json, broken, framed
+from tests.loopback.sharksem_rig import specimen
+
+OPTIONS = CheckOptions(beyond_limits=True, side_px=128, timeout_s=0.3)
+
+
+def serve(**options: Any) -> BridgeServer:
+    """Give a simulated bridge; nothing takes any time."""
+    return BridgeServer(SimulatedColumn(None, specimen()), **{"time_scale": 0.0, **options})
+
+
+# --- a good bridge ---
+
+
+async def test_the_simulated_bridge_keeps_every_rule() -> None:
+    """Only what cannot be checked on it is skipped; the lens goes one step and is left as found."""
+    async with serve() as server:
+        findings = await run(server.port, OPTIONS)
+
+    assert failures(findings) == {}
+    assert list(with_outcome(findings, Outcome.SKIP)) == ["capabilities"]
+    assert [finding.rule for finding in findings] == list(RULES)
+    assert server.column.working_distance_mm == START_MM
+    assert {move.requested_mm for move in server.column.moves} == {START_MM, START_MM + 0.005}
+
+
+async def test_a_bridge_without_capabilities_is_a_bridge() -> None:
+    """What it does not have is skipped."""
+    async with serve(capabilities=()) as server:
+        findings = await run(server.port, OPTIONS)
+
+    assert failures(findings) == {}
+    assert set(with_outcome(findings, Outcome.SKIP)) == {
+        "ping", "stigmator", "auto-contrast", "blanker", "frames",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("faults", [Faults(single_client=True), Faults(answer_delay_s=0.02)])
+async def test_slow_bridges_and_those_with_one_client_are_good(faults: Faults) -> None:
+    """Answers may take their time; nobody has to serve two at once, but one after another."""
+    async with serve(faults=faults) as server:
+        findings = await run(server.port, OPTIONS)
+
+    assert failures(findings) == {}
+
+
+async def test_the_lens_is_not_touched_when_told_so() -> None:
+    """Every rule that could move it is skipped."""
+    async with serve() as server:
+        findings = await run(server.port, CheckOptions(moves=False, beyond_limits=True, side_px=128))
+
+    assert list(server.column.moves) == []
+    assert {"nonsense", "stay", "move", "out-of-range", "as-found"} <= set(
+        with_outcome(findings, Outcome.SKIP)
+    )
+    assert failures(findings) == {}
+
+
+async def test_moves_beyond_the_limits_are_not_asked_for_unless_told_so() -> None:
+    """A bridge that obeys could run into something."""
+    async with serve() as server:
+        findings = await run(server.port, CheckOptions(side_px=128))
+
+    assert "--beyond-limits" in with_outcome(findings, Outcome.SKIP)["out-of-range"]
+
+
+async def test_a_run_that_is_broken_off_puts_the_lens_back() -> None:
+    """Also when it ends between the way there and the way back."""
+    gone = asyncio.Event()
+
+    def stop_at_the_far_end(each: Exchange) -> bytes:
+        far = each.method == "set_working_distance" and each.result.get("working_distance_mm", 0) > START_MM
+        if far:
+            gone.set()
+        return b"" if far else framed(each.answer, each.payload)
+
+    async with broken(Habits(spoil=stop_at_the_far_end)) as (bridge, port):
+        task = asyncio.create_task(run(port, CheckOptions(side_px=128, timeout_s=5.0)))
+        async with asyncio.timeout(10):
+            await gone.wait()
+        assert bridge.server.column.working_distance_mm > START_MM
+        bridge.habits.spoil = lambda each: framed(each.answer, each.payload)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert bridge.server.column.working_distance_mm == START_MM
+
+
+async def test_no_bridge_at_all_is_one_failure() -> None:
+    """Everything else is skipped."""
+    async with serve() as server:
+        port = server.port
+    findings = await run(port, OPTIONS)
+
+    assert list(failures(findings)) == ["hello"]
+    assert "no connection" in findings[0].detail
+    assert len(with_outcome(findings, Outcome.SKIP)) == len(RULES) - 1
+
+
+async def test_a_late_answer_is_found_out() -> None:
+    """A bridge that answers once more, unasked, at the end."""
+
+    def once_more(each: Exchange) -> bytes:
+        data = framed(each.answer, each.payload)
+        return data * 2 if each.method == "subscribe" else data
+
+    async with broken(Habits(spoil=once_more)) as (_, port):
+        failed = failures(await run(port, OPTIONS))
+
+    assert list(failed) == ["frames"]
+
+
+async def test_a_lens_that_cannot_be_put_back_is_told() -> None:
+    """The bridge moves away and then refuses to move."""
+    far = False
+
+    def refuse_the_way_back(asked: Json) -> bytes | None:
+        nonlocal far
+        if asked["method"] != "set_working_distance":
+            return None
+        value = asked["params"].get("working_distance_mm")
+        if far:
+            error = {"code": -32001, "message": "no"}
+            return framed({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+        far = isinstance(value, float) and value > START_MM
+        return None
+
+    async with broken(Habits(answers_before=refuse_the_way_back)) as (_, port):
+        failed = failures(await run(port, OPTIONS))
+
+    assert {"move", "as-found"} <= set(failed)
+    assert "5.00 µm off" in failed["as-found"]
+
+
+async def test_something_else_that_listens_is_no_bridge() -> None:
+    """A web server is told apart at the first byte."""
+
+    async def answer_as_a_web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(answer_as_a_web_server, "127.0.0.1", 0)
+    async with listener:
+        findings = await run(listener.sockets[0].getsockname()[1], OPTIONS)
+
+    (length,) = struct.unpack(">I", b"HTTP")
+    assert f"a header of {length} bytes" in failures(findings)["hello"]
