@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from focusd.errors import LocalProtocolError, RemoteProtocolError
 from focusd.frame import Pixels
@@ -114,11 +115,11 @@ def wire_pixels(pixels: Pixels) -> bytes:
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _native_pixels(data: bytearray, bits_per_pixel: int, shape: tuple[int, int]) -> Pixels:
+def _native_pixels(data: NDArray[np.uint8], bits_per_pixel: int, shape: tuple[int, int]) -> Pixels:
     """Give wire bytes as an image; no copy where the machine is little-endian."""
     if bits_per_pixel == 8:
-        return np.frombuffer(data, np.uint8).reshape(shape)
-    return np.frombuffer(data, np.dtype("<u2")).astype(np.uint16, copy=False).reshape(shape)
+        return data.reshape(shape)
+    return data.view(np.dtype("<u2")).astype(np.uint16, copy=False).reshape(shape)
 
 
 class ScanAssembler:
@@ -154,7 +155,7 @@ class ScanAssembler:
         self._lost = False
         self._done = False
         self._broken_off = False
-        self._finished: bytearray | None = None
+        self._finished: NDArray[np.uint8] | None = None
         self._buffer = self._new_buffer()
 
     @property
@@ -196,7 +197,7 @@ class ScanAssembler:
         self.received_px = header.index
         size = self.bits_per_pixel // 8
         start = header.index * size
-        return memoryview(self._buffer)[start : start + header.data_bytes]
+        return self._buffer.data[start : start + header.data_bytes]
 
     def commit(self, header: PieceHeader) -> None:
         """Count a piece that was filled into its target."""
@@ -240,8 +241,9 @@ class ScanAssembler:
         self._done = False
         self.received_px = 0
 
-    def _new_buffer(self) -> bytearray:
-        return bytearray(self._total_px * self.bits_per_pixel // 8)
+    def _new_buffer(self) -> NDArray[np.uint8]:
+        # Only what has been filled from end to end is ever given away, so nothing need be cleared.
+        return np.empty(self._total_px * self.bits_per_pixel // 8, np.uint8)
 
 
 class PieceSink(Protocol):

@@ -86,7 +86,7 @@ class RelaySession:
     @property
     def wants_data(self) -> bool:
         """Whether an image connection may still come."""
-        return self._early is None and self._paths.wants_client
+        return not self._over.is_set() and self._early is None and self._paths.wants_client
 
     async def run(self, connection: socket.socket) -> None:
         """Serve the client until one of both sides ends."""
