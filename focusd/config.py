@@ -179,7 +179,7 @@ class DriftSettings(_Section):
     detector: Literal["ratio", "cusum", "ewma"] = "ratio"
     """``ratio``: enough frames below a share of the baseline, soonest at a marked loss; ``cusum`` (Page 1954)
     and ``ewma`` (Roberts 1959): control charts of the log score, which also notice small and slow losses."""
-    threshold_ratio: Fraction = 0.75
+    threshold_ratio: Fraction = 0.72
     """``ratio``: a frame under this share of the baseline is below."""
     frames_below: Annotated[int, Field(ge=1, le=100)] = 3
     """``ratio``: so many frames below ..."""

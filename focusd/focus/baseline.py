@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Mapping
 from statistics import median
 
-from focusd.focus.quality import Quality
 from focusd.focus.spectrum import Score
 
 ANCHOR_FRAMES = 10
 """As many frames as a baseline counts for in the running reference."""
 LOWEST, HIGHEST = 0.8, 2.0
-"""How far from the baseline the running reference may go, as a factor. Content scatters by 0.06 to 0.3 in the
-logarithm (one sigma), and 1.5 depths of field take ``band_ratio`` down to 0.8."""
+"""How far from the baseline the running reference may go, as a factor. Content scatters by 0.1 to 0.4 in the
+logarithm (one sigma), and 1.3 depths of field take ``band_ratio`` down to 0.8."""
 
 
 class BaselineLearner:
@@ -78,24 +77,3 @@ class RunningReference:
         self._recent.append(sharpness)
         middle = median([*self._recent, *[self.anchor] * ANCHOR_FRAMES])
         self.value = min(max(middle, LOWEST * self.anchor), HIGHEST * self.anchor)
-
-
-def may_teach(quality: Quality, *, source: str, known: bool) -> bool:
-    """Tell whether a frame may make or better a baseline.
-
-    Args:
-        quality: Of the frame; an unjudgeable one never teaches.
-        source: ``refocus`` (a verified picture), ``operator``, or ``learned`` (nobody vouches for it: only
-            while nothing is known).
-        known: Whether the condition has a baseline.
-    """
-    return quality.judgeable and (source in {"refocus", "operator"} or not known)
-
-
-def merge(
-    old: Mapping[str, float] | None, new: Mapping[str, float], *, by_operator: bool
-) -> Mapping[str, float]:
-    """Give the baseline that holds after new scores: the operator's as they are, else the better of each."""
-    if old is None or by_operator:
-        return dict(new)
-    return {name: max(value, old.get(name, value)) for name, value in {**old, **new}.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import structlog
 
@@ -73,14 +74,18 @@ class Monitor:
     @property
     def wants_reference(self) -> bool:
         """Whether a picture known to be in focus would become a baseline."""
-        return self._settings.policy == "autofocus" and self.baseline is None
+        lacking = self._current is None or self._current.lacks_reference
+        return self._settings.policy == "autofocus" and lacking
 
     async def adopt(
         self, conditions: ImagingConditions, verified: Measurement, working_distance_mm: float | None
     ) -> None:
-        """Make a picture known to be in focus the baseline of its condition, unless there is one."""
+        """Make a picture known to be in focus the baseline of its condition, unless there is one.
+
+        Of a baseline that other metrics were scored for, what it holds stays as it is.
+        """
         watch = await self._watch(conditions)
-        if watch.baseline is None and verified.quality.judgeable:
+        if watch.lacks_reference and verified.quality.judgeable:
             await self._keep(watch, verified, source="refocus", working_distance_mm=working_distance_mm)
 
     def forget_suspicion(self) -> None:
@@ -166,7 +171,7 @@ class Monitor:
                 watch,
                 Baseline(
                     conditions=watch.conditions,
-                    sharpness=learnt,
+                    sharpness=_completed(watch.baseline, learnt),
                     source="learned",
                     created_at=time.time(),
                     frames=self._settings.learn_frames,
@@ -177,9 +182,10 @@ class Monitor:
     async def _keep(
         self, watch: Watch, measurement: Measurement, *, source: str, working_distance_mm: float | None
     ) -> Baseline:
+        sharpness = {name: score.value for name, score in measurement.scores.items()}
         baseline = Baseline(
             conditions=watch.conditions,
-            sharpness={name: score.value for name, score in measurement.scores.items()},
+            sharpness=sharpness if source == "operator" else _completed(watch.baseline, sharpness),
             source=source,
             created_at=time.time(),
             frames=1,
@@ -197,3 +203,8 @@ class Monitor:
             source=baseline.source,
             sharpness=dict(baseline.sharpness),
         )
+
+
+def _completed(known: Baseline | None, sharpness: Mapping[str, float]) -> dict[str, float]:
+    """Add what a baseline lacks: only an operator replaces what it holds."""
+    return {**sharpness, **(known.sharpness if known else {})}

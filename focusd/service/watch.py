@@ -64,6 +64,11 @@ class Watch:
         """What frames are compared with, as it is stored."""
         return self._baseline
 
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether nothing is known that frames could be compared with: no baseline, or of other metrics."""
+        return self._reference is None
+
     def set_baseline(self, baseline: Baseline | None) -> None:
         """Compare with another baseline from now on; without one, learn anew."""
         anchor = baseline.sharpness.get(self._drift.metric) if baseline else None

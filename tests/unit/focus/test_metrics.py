@@ -64,6 +64,27 @@ def test_band_ratio_falls_with_blur_and_stays_down(kind: str, dose: float) -> No
     assert max(out) < 0.7 * in_focus
 
 
+@pytest.mark.parametrize("kind", TEXTURES)
+def test_band_ratio_is_not_taken_in_by_noise_that_is_not_white(kind: str) -> None:
+    """Noise an eighth stronger at low frequencies than in the corners is no detail that blur cannot touch."""
+    rng = np.random.default_rng(5)
+    side_px = 512
+    frequency = np.hypot(np.fft.fftfreq(side_px)[:, np.newaxis], np.fft.rfftfreq(side_px))
+    rise = np.sqrt(1.0 + 0.3 * np.maximum(0.575 - frequency, 0.0))
+
+    def seen(radius_px: float) -> float:
+        white = np.fft.rfft2(rng.standard_normal((side_px, side_px)))
+        noise = 28.0 * np.fft.irfft2(white * rise, s=(side_px, side_px))
+        faint = 128.0 + (blurred(texture(kind, side_px), radius_px) - 128.0) / 2.0
+        frame = np.clip(np.rint(faint + noise), 0, 255)
+        return score("band_ratio", frame.astype(np.uint8)).value
+
+    values = [float(np.mean([seen(radius_px) for _ in range(3)])) for radius_px in (0.0, 2.0, 4.0, 8.0)]
+
+    assert values[:3] == sorted(values[:3], reverse=True)
+    assert max(values[2:]) < 0.5 * values[0]
+
+
 def test_band_ratio_does_not_know_contrast() -> None:
     """The same picture at a third of the contrast has the same ratio, where the energy is a ninth."""
     image = blurred(texture("cells"), 0.5)

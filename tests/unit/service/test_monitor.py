@@ -131,6 +131,70 @@ async def test_a_verified_refocus_teaches_once(store: Store) -> None:
     assert monitor.baseline == first
 
 
+async def test_learnt_frames_never_replace_a_baseline(store: Store) -> None:
+    """Policy learn: blurred frames after the baseline change nothing, also after a restart."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    for _ in range(3):
+        await judge(monitor, microscope)
+    first = monitor.baseline
+    monitor = make_monitor(store)
+
+    for _ in range(9):
+        await judge(monitor, microscope, 5.0)
+
+    assert first is not None
+    assert monitor.baseline == first
+    assert await store.baselines.list() == [first]
+
+
+@pytest.mark.parametrize("policy", ["learn", "autofocus"])
+async def test_a_baseline_without_the_metric_is_completed_not_replaced(store: Store, policy: str) -> None:
+    """With another drift metric the operator's figures stay, and the one that lacks is added."""
+    monitor, microscope = make_monitor(store, policy=policy), FakeMicroscope()
+    frame = await microscope.scan(REQUEST)
+    await monitor.put(Baseline(frame.conditions, {"log_energy": 123.0}, "operator", created_at=0.0, frames=1))
+
+    before = [await judge(monitor, microscope) for _ in range(3)]
+    if policy == "autofocus":
+        assert monitor.wants_reference
+        await monitor.adopt(frame.conditions, await monitor.measure(frame), 9.0)
+    after = await judge(monitor, microscope)
+
+    assert before == [Verdict.LEARNING] * 3
+    assert after is Verdict.IN_FOCUS
+    assert not monitor.wants_reference
+    assert monitor.baseline is not None
+    assert monitor.baseline.sharpness["log_energy"] == 123.0
+    assert monitor.baseline.sharpness["band_ratio"] > 0.0
+
+
+async def test_the_operator_may_make_a_baseline_worse(store: Store) -> None:
+    """A captured frame replaces all that was known, for the worse too."""
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    for _ in range(3):
+        await judge(monitor, microscope)
+    first = monitor.baseline
+    await judge(monitor, microscope, 5.0)
+
+    captured = await monitor.capture()
+
+    assert first is not None
+    assert captured is not None
+    assert all(captured.sharpness[name] < value for name, value in first.sharpness.items())
+    assert monitor.baseline == captured
+
+
+async def test_a_picture_that_cannot_be_judged_is_never_adopted(store: Store) -> None:
+    """Even a refocus that calls itself a success makes no baseline of a blank picture."""
+    monitor = make_monitor(store, policy="autofocus")
+    frame = await FakeMicroscope(blanked=True).scan(REQUEST)
+
+    await monitor.adopt(frame.conditions, await monitor.measure(frame), 9.0)
+
+    assert monitor.baseline is None
+    assert await store.baselines.list() == []
+
+
 async def test_delete_starts_learning_again(store: Store) -> None:
     """A forgotten baseline is learnt anew."""
     monitor, microscope = make_monitor(store), FakeMicroscope()
