@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks refocus | detect | scan | all``: run a benchmark and print its tables."""
+"""``python -m tests.benchmarks refocus | detect | scan | relay | all``: run benchmarks, print tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import detect, refocus, scan, tables, tiles, world
+from tests.benchmarks import detect, refocus, relay, scan, tables, tiles, world
 from tests.benchmarks.report import Report
 
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "refocus": _refocus,
         "detect": _detect,
         "scan": _scan,
+        "relay": _relay,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -57,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     whole = benchmarks.add_parser("scan", parents=[common], help="a whole scan of tiles")
     whole.add_argument("--tiles", type=int, default=20, help="tiles along each side of the block")
     whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
-    benchmarks.add_parser("all", parents=[common], help="all three, short")
+    benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
+    benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
 
@@ -103,6 +105,11 @@ def _scan(parsed: argparse.Namespace) -> Report:
             processes=parsed.processes,
         )
     )
+
+
+def _relay(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return relay.run(relay.RelayBenchmarkOptions(rounds=parsed.trials or (4 if is_short else 12)))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:
