@@ -57,6 +57,8 @@ class Habits:
     spoil: Callable[[Exchange], bytes] = lambda each: framed(each.answer, each.payload)
     answers_before: Callable[[Json], bytes | None] = lambda _: None
     hangs_on_garbage: bool = False
+    hangs_up_on_garbage: bool = False
+    likes_garbage: bool = False
     dies_of_garbage: bool = False
     dies_of_a_cut: bool = False
     reads_whole_messages_only: bool = False
@@ -131,6 +133,11 @@ class BrokenBridge:
         self.dead = self.habits.dies_of_garbage
         if self.habits.hangs_on_garbage:
             await asyncio.Event().wait()
+        if self.habits.hangs_up_on_garbage:
+            return
+        if self.habits.likes_garbage:
+            writer.write(framed({"jsonrpc": "2.0", "id": 0, "result": {}}))
+            return
         writer.write(framed({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "?"}}))
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[Json, bytes]:

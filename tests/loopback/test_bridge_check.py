@@ -61,6 +61,14 @@ async def test_slow_bridges_and_those_with_one_client_are_good(faults: Faults) -
     assert failures(findings) == {}
 
 
+async def test_to_hang_up_on_what_is_no_message_is_as_good_as_to_complain() -> None:
+    """The protocol leaves it to the bridge."""
+    async with broken(Habits(hangs_up_on_garbage=True)) as (_, port):
+        findings = await run(port, OPTIONS)
+
+    assert failures(findings) == {}
+
+
 async def test_the_lens_is_not_touched_when_told_so() -> None:
     """Every rule that could move it is skipped."""
     async with serve() as server:

@@ -165,15 +165,18 @@ def secret_ping(asked: Json) -> bytes | None:
     return framed({"jsonrpc": "2.0", "id": asked["id"], "result": {}})
 
 
-def no_frame_id(each: Exchange) -> bytes:
-    """Tell of frames without an id."""
-    if each.method != "subscribe":
-        return framed(each.answer, each.payload)
-    now = 100.0
-    state = {"working_distance_mm": 9.0}
-    image = {"shape": [1, 2], "dtype": "uint8", "started_at": now, "finished_at": now, "state": state}
-    frame = {"jsonrpc": "2.0", "method": "frame", "params": {**image, "payload_bytes": 2}}
-    return framed(each.answer) + framed(frame, b"ab")
+def frame(**changes: Any) -> Callable[[Exchange], bytes]:
+    """Tell subscribers of a frame that is not as it should be."""
+
+    def spoil(each: Exchange) -> bytes:
+        if each.method != "subscribe":
+            return framed(each.answer, each.payload)
+        times = {"started_at": 100.0, "finished_at": 100.0}
+        image = {"frame_id": "1", "shape": [1, 2], "dtype": "uint8", "state": {"working_distance_mm": 9.0}}
+        params = image | times | {"payload_bytes": 2} | changes
+        return framed(each.answer) + framed({"jsonrpc": "2.0", "method": "frame", "params": params}, b"ab")
+
+    return spoil
 
 
 FAULTS: list[tuple[str, Habits, set[str]]] = [
@@ -191,6 +194,7 @@ FAULTS: list[tuple[str, Habits, set[str]]] = [
     ("a segment is a message", Habits(reads_whole_messages_only=True), {"pieces"}),
     ("one request a segment", Habits(forgets_what_came_along=True), {"together"}),
     ("hangs on garbage", Habits(hangs_on_garbage=True), {"no-message"}),
+    ("likes garbage", Habits(likes_garbage=True), {"no-message"}),
     ("dies of garbage", Habits(dies_of_garbage=True), {"no-message"}),
     ("dies of a cut connection", Habits(dies_of_a_cut=True), {"cut-off"}),
     ("moves at nonsense", Habits(spoil_request=nonsense_is_nine), {"nonsense"}),
@@ -221,7 +225,8 @@ FAULTS: list[tuple[str, Habits, set[str]]] = [
     ("a stigmator of words", Habits(spoil=answer("get_stigmator", x_percent="left")), {"stigmator"}),
     ("contrast not let go", Habits(spoil=answer("freeze_auto_contrast", frozen=True)), {"auto-contrast"}),
     ("beam stays blanked", Habits(spoil=answer("blank_beam", blanked=True)), {"blanker"}),
-    ("frames without an id", Habits(spoil=no_frame_id), {"frames"}),
+    ("frames without an id", Habits(spoil=frame(frame_id=None)), {"frames"}),
+    ("frames without a state", Habits(spoil=frame(state=None)), {"frames"}),
     ("more than it says", Habits(answers_before=secret_ping, capabilities=()), {"capabilities"}),
     ("answers twice", Habits(spoil=twice), {"ids"}),
 ]  # fmt: skip

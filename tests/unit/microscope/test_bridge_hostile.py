@@ -155,6 +155,11 @@ async def misread(bridge: ScriptedBridge, _request: Json) -> None:
     await bridge.write(framed({"jsonrpc": "2.0", "id": None, "error": error}))
 
 
+async def no_request(bridge: ScriptedBridge, request: Json) -> None:
+    """Say that what came was no request, though its number was understood."""
+    await bridge.write(answered(request, error={"code": -32600, "message": "what?"}))
+
+
 async def asks_back(bridge: ScriptedBridge, request: Json) -> None:
     """Send a request of its own."""
     await bridge.write(framed({"jsonrpc": "2.0", "id": request["id"], "method": "get_state"}))
@@ -216,6 +221,7 @@ ANSWERS: list[tuple[Misbehaviour, type[LinkError]]] = [
     (both, RemoteProtocolError),
     (bad_error, RemoteProtocolError),
     (misread, RemoteProtocolError),
+    (no_request, RemoteProtocolError),
     (asks_back, RemoteProtocolError),
     (empty_result, RemoteProtocolError),
     (null_result, RemoteProtocolError),
