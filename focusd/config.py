@@ -89,8 +89,8 @@ class MicroscopeSettings(_Section):
 class FramesSettings(_Section):
     """Where frames come from."""
 
-    source: Literal["scan"] = "scan"
-    """``scan``: focusd takes them itself."""
+    source: Literal["scan", "push"] = "scan"
+    """``scan``: focusd takes them itself; ``push``: others take them and send them to ``POST /v1/frames``."""
 
 
 class RegionSettings(_Section):
@@ -209,8 +209,9 @@ class DriftSettings(_Section):
 class RefocusSettings(_Section):
     """What is done when focus is lost."""
 
-    mode: Literal["immediate", "advise"] = "immediate"
-    """``immediate``: refocus at once; ``advise``: never move, only report."""
+    mode: Literal["immediate", "checkpoint", "advise"] = "immediate"
+    """``immediate``: refocus at once; ``checkpoint``: when the acquisition software says that it is between
+    two tiles (``POST /v1/checkpoint``); ``advise``: never move, only report."""
     method: Literal["spectral", "brent", "brent-wide"] = "brent"
     """``spectral``: focus from the relative blur of two scans, seen by a third; ``brent``: a bracket around
     the current working distance, then Brent's method in it; ``brent-wide``: Brent's method over the whole of
@@ -266,7 +267,11 @@ class HttpSettings(_Section):
     token_file: Path | None = None
     """File with the access token (one line); clients send it as ``Authorization: Bearer``."""
     max_body_kib: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Largest request body."""
+    """Largest request body but a frame."""
+    max_frame_mib: Annotated[int, Field(ge=1, le=2048)] = 256
+    """Largest frame that may be sent, and that a compressed one may unfold to."""
+    frame_memory_mib: Annotated[int, Field(ge=1, le=65_536)] = 512
+    """For all the frames that are being received and judged; a client that finds no room is told to wait."""
 
     @model_validator(mode="after")
     def _guarded(self) -> HttpSettings:

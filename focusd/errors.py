@@ -20,6 +20,8 @@
         * ``BusyError``: another run holds the microscope
         * ``NotFoundError``
         * ``DegradedError``: no move is made until the cause is mended
+        * ``LeasedError``: somebody scans and has asked that the lens be left alone
+        * ``TooManyError``: more of something at once than focusd holds
 
 What an error means over HTTP is decided in ``focusd.api.problems`` and nowhere else.
 """
@@ -140,3 +142,15 @@ class NotFoundError(ServiceError):
 
 class DegradedError(ServiceError):
     """No move is made until the cause is mended."""
+
+
+class LeasedError(ServiceError):
+    """Somebody scans and has asked that the lens be left alone; ``free_in_s`` says for how long at most."""
+
+    def __init__(self, message: str, *, free_in_s: float) -> None:
+        self.free_in_s = free_in_s
+        super().__init__(message)
+
+
+class TooManyError(ServiceError):
+    """More of something at once than focusd holds; try again later."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from focusd.api.auth import Guard
+from focusd.api.frame_body import FrameBody, FrameReader, read_frame_query
 from focusd.api.handlers_baselines import (
     capture_baseline,
     delete_baseline,
@@ -20,7 +23,7 @@ from focusd.api.handlers_baselines import (
     list_baselines,
     put_baseline,
 )
-from focusd.api.handlers_frames import get_frame, list_frames, take_scan
+from focusd.api.handlers_frames import get_frame, judge_frame, list_frames, take_scan
 from focusd.api.handlers_microscope import get_microscope, put_working_distance
 from focusd.api.handlers_refocuses import (
     cancel_refocus,
@@ -30,7 +33,10 @@ from focusd.api.handlers_refocuses import (
     start_refocus,
 )
 from focusd.api.handlers_status import get_live, get_ready, get_status, pause, resume, wait_until_ready
+from focusd.api.handlers_turns import checkpoint, end_lease, list_leases, renew_lease, take_lease
 from focusd.api.hangup import Hangup
+from focusd.api.idempotency import HEADER as IDEMPOTENCY_KEY
+from focusd.api.idempotency import Answers
 from focusd.api.problems import Problem, internal_error, problem_for
 from focusd.api.reading import read_body, read_query
 from focusd.api.responses import answer_response, problem_response
@@ -38,13 +44,18 @@ from focusd.api.routing import Answer, AnyRoute, Call, Route, Router
 from focusd.api.schemas import (
     BaselineBody,
     CancelQuery,
+    CheckpointQuery,
+    FrameQuery,
     FramesQuery,
+    LeaseBody,
+    LeaseQuery,
     NoBody,
     NoQuery,
     PauseBody,
     ReadyQuery,
     RefocusBody,
     RefocusesQuery,
+    RenewalBody,
     WaitQuery,
     WorkingDistanceBody,
 )
@@ -60,8 +71,14 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("POST", "/v1/pause", pause, NoQuery, PauseBody),
     Route("POST", "/v1/resume", resume, NoQuery, NoBody),
     Route("POST", "/v1/scans", take_scan, NoQuery, NoBody),
+    Route("POST", "/v1/frames", judge_frame, FrameQuery, FrameBody),
     Route("GET", "/v1/frames", list_frames, FramesQuery, NoBody),
     Route("GET", "/v1/frames/{frame_id}", get_frame, NoQuery, NoBody),
+    Route("POST", "/v1/checkpoint", checkpoint, CheckpointQuery, NoBody),
+    Route("POST", "/v1/scan-leases", take_lease, LeaseQuery, LeaseBody),
+    Route("GET", "/v1/scan-leases", list_leases, NoQuery, NoBody),
+    Route("PUT", "/v1/scan-leases/{lease_id}", renew_lease, NoQuery, RenewalBody),
+    Route("DELETE", "/v1/scan-leases/{lease_id}", end_lease, NoQuery, NoBody),
     Route("POST", "/v1/refocuses", start_refocus, WaitQuery, RefocusBody),
     Route("GET", "/v1/refocuses", list_refocuses, RefocusesQuery, NoBody),
     Route("GET", "/v1/refocuses/{refocus_id}", get_refocus, NoQuery, NoBody),
@@ -86,17 +103,30 @@ class App:
     Args:
         verbs: What may be asked of the service.
         guard: Who may ask.
-        max_body_bytes: Largest request body.
+        max_body_bytes: Largest request body but a frame.
+        frames: Receives frames.
         routes: What there is to ask.
     """
 
     def __init__(
-        self, verbs: Verbs, guard: Guard, *, max_body_bytes: int, routes: tuple[AnyRoute, ...] = ROUTES
+        self,
+        verbs: Verbs,
+        guard: Guard,
+        *,
+        max_body_bytes: int,
+        frames: FrameReader,
+        routes: tuple[AnyRoute, ...] = ROUTES,
     ) -> None:
         self._verbs = verbs
         self._guard = guard
         self._max_body_bytes = max_body_bytes
         self._router = Router(routes)
+        self._frames = frames
+        self._answers = Answers()
+
+    async def close(self) -> None:
+        """End every wait that outlived its client."""
+        await self._answers.close()
 
     async def handle(self, request: web.BaseRequest, hangup: Hangup) -> web.Response:
         """Answer one request; every error becomes a problem document."""
@@ -122,12 +152,30 @@ class App:
         if not self._router.is_open(path):
             self._guard.check_token(request.headers)
         route, values = self._router.find(request.method, path)
+        if route.body is FrameBody:
+            return await self._answer_frame(request, route, hangup)
         query = read_query(request, route.query)
         if route.method in _BODY_METHODS:
             body = await read_body(request, route.body, max_bytes=self._max_body_bytes)
         else:
             body = route.body()
-        return await route.handler(Call(self._verbs, values, query, body, hangup))
+        return await self._once(request, route, Call(self._verbs, values, query, body, hangup))
+
+    async def _answer_frame(self, request: web.BaseRequest, route: AnyRoute, hangup: Hangup) -> Answer:
+        query = read_frame_query(request)
+        with self._frames.room(request):
+            body = await self._frames.read(request, query)
+            return await self._once(request, route, Call(self._verbs, {}, query, body, hangup))
+
+    async def _once(self, request: web.BaseRequest, route: AnyRoute, call: Call[Any, Any]) -> Answer:
+        """Carry a request out, unless it came with a key under which that was done before."""
+        key = request.headers.get(IDEMPOTENCY_KEY) if route.method == "POST" else None
+        if key is None:
+            return await route.handler(call)
+        fingerprint = f"{request.rel_url.raw_path} {call.query!r} {call.body!r}"
+        return await self._answers.once(
+            key, fingerprint, lambda hangup: route.handler(replace(call, hangup=hangup)), call.hangup
+        )
 
 
 def _unforeseen(error: Exception, path: str) -> Problem:

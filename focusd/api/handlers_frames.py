@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+from focusd.api.frame_body import FrameBody
 from focusd.api.rendering import plain
 from focusd.api.routing import Answer, Call
-from focusd.api.schemas import FramesQuery, NoBody, NoQuery
+from focusd.api.schemas import FrameQuery, FramesQuery, NoBody, NoQuery
 from focusd.errors import NotFoundError
+from focusd.frame import Frame, ImagingConditions, StagePosition
 
 
 async def take_scan(call: Call[NoQuery, NoBody]) -> Answer:
@@ -15,6 +19,42 @@ async def take_scan(call: Call[NoQuery, NoBody]) -> Answer:
     """
     answer = await call.hold(call.verbs.scan())
     return Answer(body={"verdict": plain(answer.verdict), "refocus": plain(answer.refocus)})
+
+
+async def judge_frame(call: Call[FrameQuery, FrameBody]) -> Answer:
+    """Judge a frame that others took, and answer ``{"verdict", "refocus" | null}``.
+
+    With ``wait=refocus`` the answer comes when the refocus it leads to has ended.
+    """
+    is_awaited = call.query.wait == "refocus"
+    verdict, due = await call.verbs.judge(_frame(call.query, call.body), is_awaited=is_awaited)
+    refocus = None
+    if is_awaited and due is not None:
+        refocus = await call.hold(call.verbs.wait_for_due(due, timeout_s=call.query.timeout_s))
+    return Answer(body={"verdict": plain(verdict), "refocus": plain(refocus)})
+
+
+def _frame(said: FrameQuery, body: FrameBody) -> Frame:
+    """What the client says of a frame goes before what its file says."""
+    file = body.metadata
+    rows, columns = body.pixels.shape
+    position = StagePosition(said.x_mm, said.y_mm, said.z_mm, said.rotation_deg, said.tilt_deg)
+    return Frame(
+        pixels=body.pixels,
+        conditions=ImagingConditions(
+            rows=rows,
+            columns=columns,
+            bits_per_pixel=8 * body.pixels.itemsize,
+            dwell_time_us=said.dwell_time_us or file.dwell_time_us,
+            pixel_size_nm=said.pixel_size_nm or file.pixel_size_nm,
+            detector=said.detector or file.detector,
+            accelerating_voltage_kv=said.accelerating_voltage_kv or file.accelerating_voltage_kv,
+            label=said.label or "",
+        ),
+        working_distance_mm=said.working_distance_mm or file.working_distance_mm,
+        acquired_at=time.time() if said.acquired_at is None else said.acquired_at,
+        stage_position=file.stage_position if position == StagePosition() else position,
+    )
 
 
 async def list_frames(call: Call[FramesQuery, NoBody]) -> Answer:

@@ -8,11 +8,10 @@ from focusd.api.problems import NOT_READY, OWNER_STUCK, ProblemError
 from focusd.api.rendering import status_json
 from focusd.api.routing import Answer, Call
 from focusd.api.schemas import NoBody, NoQuery, PauseBody, ReadyQuery
+from focusd.service.pending import WaitsFor
 from focusd.service.status import DaemonState
 
 POLL_S = 0.05
-PENDING_LOOKS = 10
-"""Between a verdict and the refocus it causes lies a moment; a state that lasts longer is advice only."""
 
 _NOT_READY = frozenset({DaemonState.DISCONNECTED, DaemonState.REFOCUSING})
 
@@ -54,16 +53,16 @@ async def get_status(call: Call[NoQuery, NoBody]) -> Answer:
 async def wait_until_ready(call: Call[ReadyQuery, NoBody]) -> Answer:
     """Answer ``{"ready": true, "state", "reason"}`` when acquisition may go on, 503 after ``timeout_s``.
 
-    It may go on unless focusd is refocusing or disconnected. ``pending`` counts when it lasts, for then
-    focusd was told only to advise.
+    It may go on unless focusd is disconnected, refocusing, or about to refocus; a refocus that waits for a
+    checkpoint or for the end of a scan does not hold acquisition up.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + call.query.timeout_s
-    pending_looks = 0
     while True:
         status = call.verbs.status
-        pending_looks = pending_looks + 1 if status.state is DaemonState.PENDING else 0
-        if status.state not in _NOT_READY and not 0 < pending_looks < PENDING_LOOKS:
+        pending = status.pending_refocus
+        begins = pending is not None and pending.waits_for is WaitsFor.START
+        if status.state not in _NOT_READY and not begins:
             return Answer(body={"ready": True, "state": status.state.value, "reason": status.reason})
         if clock() >= deadline:
             raise ProblemError(

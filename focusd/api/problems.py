@@ -8,6 +8,7 @@ sentence for people about this one occurrence. Other members are facts for progr
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from focusd.errors import (
     BusyError,
     DegradedError,
     ImageError,
+    LeasedError,
     LinkError,
     LocalProtocolError,
     MicroscopeError,
@@ -28,6 +30,7 @@ from focusd.errors import (
     ScanRefusedError,
     ServiceError,
     StoreError,
+    TooManyError,
     WorkingDistanceLimitError,
     WorkingDistanceNotSetError,
 )
@@ -95,14 +98,18 @@ BODY_TOO_SLOW = Kind("body-too-slow", 408, "The body did not come in time")
 BUSY = Kind("busy", 409, "A refocus is queued or running")
 PAUSED = Kind("paused", 409, "focusd is paused")
 DEGRADED = Kind("degraded", 409, "No move is made until the cause is mended")
+SCAN_LEASE = Kind("scan-lease", 409, "Somebody scans and the lens is left alone")
 REFUSED = Kind("refused", 409, "Not possible in the present state")
 ALREADY_FINISHED = Kind("already-finished", 409, "The refocus has ended already")
+LENGTH_REQUIRED = Kind("length-required", 411, "The length of the body must be told")
 BODY_TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
-UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body must be JSON")
+UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body is of another type")
 EXPECTATION_FAILED = Kind("expectation-failed", 417, "Only 100-continue can be expected")
 UNKNOWN_HOST = Kind("unknown-host", 421, "This is not the host you asked for")
 INVALID_REQUEST = Kind("invalid-request", 422, "The request is not valid")
 WORKING_DISTANCE_LIMIT = Kind("working-distance-limit", 422, "The working distance is outside the limits")
+INVALID_FRAME = Kind("invalid-frame", 422, "The frame cannot be judged")
+IDEMPOTENCY_KEY_REUSED = Kind("idempotency-key-reused", 422, "The key stands for another request")
 HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "The request line or a header is too long")
 INTERNAL_ERROR = Kind("internal-error", 500, "A fault inside focusd")
 MICROSCOPE_ERROR = Kind("microscope-error", 502, "The microscope refused")
@@ -112,6 +119,7 @@ IMAGE_UNUSABLE = Kind("image-unusable", 502, "The microscope's image cannot be j
 WORKING_DISTANCE_NOT_SET = Kind(
     "working-distance-not-set", 502, "The microscope did not take the working distance"
 )
+TOO_MANY = Kind("too-many", 503, "Too many at once")
 NOT_CONNECTED = Kind("not-connected", 503, "There is no connection to the microscope")
 LINK_LOST = Kind("link-lost", 503, "The connection to the microscope was lost")
 NOT_READY = Kind("not-ready", 503, "Not ready")
@@ -126,6 +134,8 @@ _KINDS: Mapping[type[Exception], Kind] = {
     PausedError: PAUSED,
     DegradedError: DEGRADED,
     NotConnectedError: NOT_CONNECTED,
+    LeasedError: SCAN_LEASE,
+    TooManyError: TOO_MANY,
     ServiceError: REFUSED,
     WorkingDistanceLimitError: WORKING_DISTANCE_LIMIT,
     WorkingDistanceNotSetError: WORKING_DISTANCE_NOT_SET,
@@ -151,7 +161,7 @@ def problem_for(error: Exception) -> Problem | None:
         return None
     if kind is STORE_UNAVAILABLE and _is_disk_full(error):
         kind = DISK_FULL
-    return Problem(kind, str(error) or kind.title, _members(error))
+    return Problem(kind, str(error) or kind.title, _members(error), _headers(error))
 
 
 def internal_error(incident: str) -> Problem:
@@ -173,9 +183,22 @@ def _members(error: Exception) -> dict[str, Any]:
                 "requested_working_distance_mm": error.requested_mm,
                 "working_distance_mm": error.readback_mm,
             }
+        case LeasedError():
+            return {"free_in_s": error.free_in_s}
         case BusyError():
             running = error.running_id
             return {"running_id": int(running) if running is not None and running.isdecimal() else None}
+        case _:
+            return {}
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """When to ask again, where that is known."""
+    match error:
+        case LeasedError():
+            return {"Retry-After": str(math.ceil(error.free_in_s))}
+        case TooManyError():
+            return {"Retry-After": "1"}
         case _:
             return {}
 

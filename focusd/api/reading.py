@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import ValidationError
 
 from focusd.api.hangup import HungUpError
@@ -39,14 +40,24 @@ def read_query(request: web.BaseRequest, model: type[RequestT]) -> RequestT:
     Raises:
         ProblemError: 422, naming the parameter.
     """
-    query = request.rel_url.query
-    repeated = sorted({name for name in query if len(query.getall(name)) > 1})
-    if repeated:
-        raise _invalid((name, "must be given once") for name in repeated)
     try:
-        return model.model_validate({name: _scalar(text) for name, text in query.items()})
+        return model.model_validate(
+            {name: _scalar(text) for name, text in single_values(request.rel_url.query).items()}
+        )
     except ValidationError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
+
+
+def single_values(query: MultiMapping[str]) -> dict[str, str]:
+    """Give the parameters of a query.
+
+    Raises:
+        ProblemError: 422, one is given twice.
+    """
+    repeated = [name for name in query if len(query.getall(name)) > 1]
+    if repeated:
+        raise given_twice(*repeated)
+    return dict(query.items())
 
 
 async def read_body(request: web.BaseRequest, model: type[RequestT], *, max_bytes: int) -> RequestT:
@@ -60,7 +71,7 @@ async def read_body(request: web.BaseRequest, model: type[RequestT], *, max_byte
     try:
         return model.model_validate_json(content or b"{}")
     except ValidationError as error:
-        raise _refused(error) from error
+        raise refused(error) from error
 
 
 async def _content(request: web.BaseRequest, max_bytes: int) -> bytes:
@@ -68,7 +79,7 @@ async def _content(request: web.BaseRequest, max_bytes: int) -> bytes:
     # Refused by its announced length, before any of it is read; one without a length is counted below.
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
-    await _answer_expectation(request)
+    await answer_expectation(request)
     content = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
@@ -96,7 +107,13 @@ def _check_media_type(request: web.BaseRequest) -> None:
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
 
 
-async def _answer_expectation(request: web.BaseRequest) -> None:
+async def answer_expectation(request: web.BaseRequest) -> None:
+    """Tell a client that asks first to go on.
+
+    Raises:
+        ProblemError: 417, it expects something else.
+        HungUpError: the client has left.
+    """
     expected = request.headers.get("Expect")
     if expected is None:
         return
@@ -126,7 +143,13 @@ def _scalar(text: str) -> str | float | bool:
     return text
 
 
-def _refused(error: ValidationError) -> ProblemError:
+def given_twice(*names: str) -> ProblemError:
+    """Refuse parameters that contradict themselves."""
+    return _invalid((name, "must be given once") for name in sorted(set(names)))
+
+
+def refused(error: ValidationError) -> ProblemError:
+    """Say what a model found wrong, field by field."""
     # Not what was sent: it may be long, or a secret put in the wrong place.
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return _invalid((".".join(map(str, one["loc"])), one["msg"]) for one in details)

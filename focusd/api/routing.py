@@ -13,7 +13,7 @@ from focusd.api.schemas import LARGEST_ID, Request
 from focusd.api.verbs import Verbs
 
 QueryT = TypeVar("QueryT", bound=Request)
-BodyT = TypeVar("BodyT", bound=Request)
+BodyT = TypeVar("BodyT")
 T = TypeVar("T")
 
 

@@ -7,7 +7,7 @@ are lost from the schema otherwise.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -46,6 +46,7 @@ Line = Annotated[
         pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",
     ),
 ]
+Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": list(METRICS)}), AfterValidator(_known_metric)]
 Sharpness = Annotated[float, Field(gt=0)]
 
@@ -104,6 +105,73 @@ class RefocusBody(Request):
 
     keep_spectra: bool | None = None
     """Whether the power spectrum of each scan is kept; ``refocus.keep_spectra`` unless given."""
+
+
+class CheckpointQuery(Request):
+    """How long to wait for the refocus that is pending."""
+
+    timeout_s: Annotated[float, Field(ge=0, le=3600)] = 600.0
+    """Longest wait."""
+
+
+class LeaseQuery(Request):
+    """How long to wait for a refocus that runs."""
+
+    wait_s: Annotated[float, Field(ge=0, le=3600)] = 600.0
+    """Longest wait; 409 after that."""
+
+
+class LeaseBody(Request):
+    """A promise asked of focusd: not to move the lens."""
+
+    holder: Line
+    """Who scans, for people."""
+    expires_in_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """When the lease runs out unless it is renewed."""
+
+
+class RenewalBody(Request):
+    """How much longer a lease is to hold."""
+
+    expires_in_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """From now."""
+
+
+class FrameQuery(Request):
+    """What a client knows of a frame it sends; what it does not say is taken from the file's own header."""
+
+    wait: Literal["verdict", "refocus"] = "verdict"
+    """``refocus``: answer when the refocus that the frame leads to has ended."""
+    timeout_s: Annotated[float, Field(ge=0, le=3600)] = 600.0
+    """Longest wait for the refocus; then its record is given as it stands."""
+    shape: Annotated[str, Field(max_length=40)] | None = None
+    """``rows,columns`` of bare pixels."""
+    dtype: Annotated[str, Field(max_length=40)] | None = None
+    """``uint8`` or ``uint16`` (little-endian) of bare pixels."""
+    working_distance_mm: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """As read back."""
+    pixel_size_nm: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Side of a pixel on the specimen."""
+    dwell_time_us: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Time the beam rested on a pixel."""
+    accelerating_voltage_kv: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Of the beam."""
+    detector: Word | None = None
+    """Its name."""
+    label: Word | None = None
+    """Your own word for what is imaged; baselines of different labels are kept apart."""
+    acquired_at: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    """Seconds since 1970 (UTC)."""
+    x_mm: float | None = None
+    """Position of the stage."""
+    y_mm: float | None = None
+    """The same."""
+    z_mm: float | None = None
+    """The same."""
+    rotation_deg: float | None = None
+    """Of the stage."""
+    tilt_deg: float | None = None
+    """Of the stage."""
 
 
 class PauseBody(Request):

@@ -10,6 +10,7 @@ from aiohttp import web
 from focusd.api.app import App
 from focusd.api.auth import make_guard
 from focusd.api.connection import Server
+from focusd.api.frame_body import FrameReader
 from focusd.api.listening import listen, url_of
 from focusd.api.verbs import Verbs
 from focusd.config import HttpSettings
@@ -29,7 +30,8 @@ async def serve_http(settings: HttpSettings, supervisor: Verbs) -> AsyncIterator
         ConfigError: the token file cannot be used.
         OSError: the address cannot be listened on; the message names ``http.host`` and ``http.port``.
     """
-    app = App(supervisor, make_guard(settings), max_body_bytes=settings.max_body_kib * 1024)
+    frames = FrameReader(max_bytes=settings.max_frame_mib << 20, memory_bytes=settings.frame_memory_mib << 20)
+    app = App(supervisor, make_guard(settings), max_body_bytes=settings.max_body_kib << 10, frames=frames)
     sockets = await listen(settings.host, settings.port)
     server = Server(app.handle)
     runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
@@ -40,6 +42,7 @@ async def serve_http(settings: HttpSettings, supervisor: Verbs) -> AsyncIterator
         yield url_of(sockets[0])
     finally:
         server.hang_up()
+        await app.close()
         await runner.cleanup()
         for listener in sockets:
             listener.close()

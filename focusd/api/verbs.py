@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from focusd.records import Baseline, RefocusRecord
+from focusd.frame import Frame
+from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.keeper import ScanAnswer
+from focusd.service.pending import Due
 from focusd.service.status import Status
+from focusd.service.turns import Turns
 from focusd.store.database import Store
 
 
@@ -30,6 +33,19 @@ class Verbs(Protocol):
 
     async def scan(self) -> ScanAnswer:
         """Take and judge one frame now, and refocus if that is due."""
+        ...
+
+    @property
+    def turns(self) -> Turns:
+        """Lets acquisition and refocus take turns."""
+        ...
+
+    async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:
+        """Judge a frame that others took; give the verdict, and the refocus that is wanted after it."""
+        ...
+
+    async def wait_for_due(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
+        """Wait for a refocus that is wanted."""
         ...
 
     async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:

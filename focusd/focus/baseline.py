@@ -30,7 +30,7 @@ class BaselineLearner:
     def __init__(self, frames_needed: int) -> None:
         if frames_needed < 1:
             raise ValueError(f"frames_needed must be at least 1, got {frames_needed}")
-        self._needed = frames_needed
+        self.frames_needed = frames_needed
         self._frames: list[Mapping[str, Score]] = []
 
     def fold(self, scores: Mapping[str, Score]) -> Mapping[str, float] | None:
@@ -38,9 +38,9 @@ class BaselineLearner:
 
         Frames beyond those needed change nothing.
         """
-        if len(self._frames) < self._needed:
+        if len(self._frames) < self.frames_needed:
             self._frames.append(scores)
-        if len(self._frames) < self._needed:
+        if len(self._frames) < self.frames_needed:
             return None
         names = [name for name in self._frames[0] if all(name in frame for frame in self._frames)]
         return {name: median(frame[name].value for frame in self._frames) for name in names}

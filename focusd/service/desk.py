@@ -64,16 +64,27 @@ class RefocusDesk:
         self._heartbeat = heartbeat
         self._references = FocusReferences(store, is_used=config.refocus.use_reference)
         self._active: _Active | None = None
-        self._reserved = False
+        self._free = asyncio.Event()
+        self._free.set()
 
     @property
     def is_busy(self) -> bool:
         """Whether a refocus is queued or running."""
-        return self._reserved
+        return not self._free.is_set()
+
+    @property
+    def current(self) -> RefocusRecord | None:
+        """The refocus that is queued or running; ``None`` also while it is being written down."""
+        return self._active.record if self._active else None
+
+    async def until_free(self) -> RefocusRecord | None:
+        """Wait until no refocus is queued or running; give the one that ended last."""
+        await self._free.wait()
+        return self._board.current.last_refocus
 
     def refuse_while_busy(self, what: str) -> None:
         """Raise ``BusyError`` naming the running refocus, if there is one."""
-        if self._reserved:
+        if self.is_busy:
             running = str(self._active.record.refocus_id) if self._active else None
             raise BusyError(
                 f"{what} is not possible while a refocus is queued or running", running_id=running
@@ -94,7 +105,7 @@ class RefocusDesk:
             StoreError: the record could not be kept.
         """
         self.refuse_while_busy("a refocus")
-        self._reserved = True
+        self._free.clear()
         try:
             record = RefocusRecord(
                 refocus_id=await self._store.refocuses.next_id(),
@@ -111,7 +122,7 @@ class RefocusDesk:
             )
             await self._store.refocuses.insert(record)
         except BaseException:
-            self._reserved = False
+            self._free.set()
             raise
         self._active = _Active(record, asyncio.get_running_loop().create_future())
         self._board.update(current_refocus=record)
@@ -216,10 +227,13 @@ class RefocusDesk:
         if record.result is None or not record.result.is_success:
             return
         self._monitor.forget_suspicion()
+        if not self._source.takes_frames:
+            # Scanned by others in a way of their own, which only their next frames can show.
+            self._monitor.expect_focus()
         if verified is None or conditions is None:
             return
         await self._references.learn(conditions, verified)
-        if not self._monitor.wants_reference:
+        if not (self._source.takes_frames and self._monitor.wants_reference):
             return
         if self._source.focus_request.beam_time_s != self._source.request.beam_time_s:
             # The refocus has looked at a part of the frame only; the reference is a whole one.
@@ -250,7 +264,7 @@ class RefocusDesk:
             self._release(record)
 
     def _release(self, record: RefocusRecord) -> None:
-        active, self._active, self._reserved = self._active, None, False
+        active, self._active = self._active, None
         counters = self._board.current.counters
         failed = record.result is None or record.result.is_failure
         self._board.update(
@@ -262,5 +276,6 @@ class RefocusDesk:
                 refocuses_failed=counters.refocuses_failed + failed,
             ),
         )
+        self._free.set()
         if active is not None and not active.finished.done():
             active.finished.set_result(record)

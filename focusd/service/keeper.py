@@ -17,19 +17,21 @@ from focusd.errors import ScanIncompleteError, ScanRefusedError, StoreError
 from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger, Verdict
-from focusd.service.attempts import Attempts
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.monitor import Monitor
-from focusd.service.places import SeenPlaces
+from focusd.service.pending import Due, Pending
+from focusd.service.policy import Policy
 from focusd.sources.scan import ScanSource
 
 _log = structlog.get_logger(__name__)
 
 RETRY_FRAME_AFTER_S = 5.0
 """Least pause after a scan that the microscope refused or broke off."""
+
+_NO_MATTER_OF_FOCUS = frozenset({RefocusResult.NOT_FOCUS_RELATED, RefocusResult.BLIND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,21 @@ class Keeper:
         monitor: Judges frames.
         source: Takes frames.
         desk: Runs refocuses.
+        pending: Holds the wanted refocus until it may begin.
         board: Where the status is published.
         inbox: Where others leave jobs.
         heartbeat: Told of progress.
         clock: Monotonic seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each of those it works with
         self,
         config: Config,
         *,
         monitor: Monitor,
         source: ScanSource,
         desk: RefocusDesk,
+        pending: Pending,
         board: StatusBoard,
         inbox: Inbox,
         heartbeat: Heartbeat,
@@ -74,11 +78,9 @@ class Keeper:
         self._inbox = inbox
         self._heartbeat = heartbeat
         self._clock = clock
-        self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
-        self._places = SeenPlaces(config.refocus.place_cool_down_s, config.drift.threshold_ratio, clock)
+        self._policy = Policy(config, clock)
+        self._pending = pending
         self._next_frame_due = 0.0
-        self._advised = False
-        self._blocked = False
         self._store_failed = False
         self.is_paused = False
 
@@ -94,6 +96,8 @@ class Keeper:
             try:
                 if job is not None:
                     await job.carry_out(microscope)
+                elif (due := self._pending.begin()) is not None:
+                    await self._run(due, microscope)
                 elif self._frame_is_due():
                     await self._take_due_frame(microscope)
                 else:
@@ -113,36 +117,70 @@ class Keeper:
         scan_s = 2 * self._source.request.beam_time_s + 10
         self._heartbeat.expect(scan_s + 2 * self._config.microscope.timeouts.request_s)
         frame = await self._source.take(microscope)
+        verdict = await self.judge(frame)
+        self._follow(verdict, frame, is_own=True, is_awaited=self._source.interval_s is None)
+        due = self._pending.begin()
+        return ScanAnswer(verdict, await self._run(due, microscope) if due else None)
+
+    async def observe(self, frame: Frame, *, is_awaited: bool) -> tuple[FrameVerdict, Due | None]:
+        """Judge a frame that others took; give the verdict, and the refocus that is wanted after it.
+
+        Args:
+            frame: The frame.
+            is_awaited: Whether somebody waits for the outcome before the next frame is taken.
+
+        Raises:
+            StoreError: the verdict could not be kept.
+        """
+        verdict = await self.judge(frame)
+        due = self._follow(verdict, frame, is_own=False, is_awaited=is_awaited)
+        if due is not None:
+            self._inbox.wake()
+        return verdict, due
+
+    async def judge(self, frame: Frame) -> FrameVerdict:
+        """Give the verdict on a frame, and publish it."""
         verdict = await self._monitor.judge(frame)
         self._note_store_works()
-        self._publish(verdict)
-        return ScanAnswer(verdict, await self._act_on(verdict, frame, microscope))
+        counters = self._board.current.counters
+        self._board.update(
+            last_verdict=verdict,
+            baseline=self._monitor.baseline,
+            counters=replace(
+                counters,
+                frames_judged=counters.frames_judged + 1,
+                frames_unjudgeable=counters.frames_unjudgeable + (verdict.verdict is Verdict.UNJUDGEABLE),
+            ),
+        )
+        return verdict
 
     async def run_admitted(self, microscope: Microscope) -> RefocusRecord:
         """Carry out the refocus an operator asked for."""
-        self._attempts.reset()
-        return await self._refocus(microscope)
+        self._policy.forgive_attempts()
+        self._pending.drop("an operator has asked for one")
+        return await self._refocus(microscope, None)
 
     async def move(self, microscope: Microscope, working_distance_mm: float) -> float:
         """Set the working distance by an operator's word; give the readback in millimetres."""
         readback_mm = await microscope.set_working_distance(working_distance_mm)
         self._monitor.forget_suspicion()
+        self._pending.drop("an operator has moved the lens")
         self._board.update(working_distance_setpoint_mm=working_distance_mm, last_verdict=None)
         await self.refresh(microscope)
         return readback_mm
 
     def forgive(self) -> None:
         """Start afresh by an operator's word: failures and suspicion are forgotten."""
-        self._attempts.reset()
+        self._policy.forgive()
         self._monitor.forget_suspicion()
-        self._places.forget()
-        self._advised = self._blocked = False
+        self._pending.drop("an operator has spoken")
         self._next_frame_due = self._clock()
         self._board.set_degraded(None)
 
     def block(self, reason: str) -> None:
         """Make no move until an operator says so: something must be looked at by hand first."""
-        self._blocked = True
+        self._policy.block()
+        self._pending.drop(reason)
         self._board.set_degraded(reason)
 
     async def refresh(self, microscope: Microscope) -> None:
@@ -154,14 +192,17 @@ class Keeper:
 
     def _idle_s(self) -> float:
         idle_s = self._config.microscope.timeouts.ping_interval_s
-        if self._source.interval_s is not None and not self.is_paused:
+        leased_s = self._pending.leased_s
+        if leased_s > 0.0:
+            idle_s = min(idle_s, leased_s)
+        elif self._source.interval_s is not None and not self.is_paused:
             idle_s = min(idle_s, max(0.0, self._next_frame_due - self._clock()))
         # Several questions make up one reading of the column, each with its own deadline.
         self._heartbeat.expect(idle_s + 10 * self._config.microscope.timeouts.request_s)
         return idle_s
 
     def _frame_is_due(self) -> bool:
-        if self.is_paused or self._source.interval_s is None:
+        if self.is_paused or self._source.interval_s is None or self._pending.leased_s > 0.0:
             return False
         return self._clock() >= self._next_frame_due
 
@@ -178,92 +219,50 @@ class Keeper:
         if self._store_failed:
             self._store_failed = False
             _log.info("store_works_again")
-            if not (self._blocked or self._attempts.exhausted):
+            if not self._policy.has_given_up:
                 self._board.set_degraded(None)
 
-    def _publish(self, verdict: FrameVerdict) -> None:
-        counters = self._board.current.counters
-        self._board.update(
-            last_verdict=verdict,
-            baseline=self._monitor.baseline,
-            counters=replace(
-                counters,
-                frames_judged=counters.frames_judged + 1,
-                frames_unjudgeable=counters.frames_unjudgeable + (verdict.verdict is Verdict.UNJUDGEABLE),
-            ),
-        )
-
-    async def _act_on(
-        self, verdict: FrameVerdict, frame: Frame, microscope: Microscope
-    ) -> RefocusRecord | None:
-        """Refocus if the verdict calls for it and nothing forbids it."""
-        trigger = self._trigger(verdict)
-        if trigger is None:
-            self._advised = self._advised and verdict.verdict is not Verdict.IN_FOCUS
+    def _follow(self, verdict: FrameVerdict, frame: Frame, *, is_own: bool, is_awaited: bool) -> Due | None:
+        """Note what is wanted after a frame; give the refocus that is, if one is."""
+        trigger = self._policy.wanted(verdict, frame, is_awaited=is_awaited)
+        if verdict.verdict is Verdict.IN_FOCUS:
+            self._pending.drop("a frame was in focus")
+        # One that is queued or running has the same cause, or an operator's word, which comes first.
+        if trigger is None or self.is_paused or self._desk.is_busy:
             return None
-        if self._config.refocus.mode == "advise":
-            if not self._advised:
-                _log.warning(
-                    "refocus_advised", trigger=trigger.value, frame_id=verdict.frame_id, ratio=verdict.ratio
-                )
-            self._advised = True
+        if trigger is RefocusTrigger.FIRST_FRAME and not self._monitor.wants_focus:
             return None
-        # An operator's refocus that waits in the inbox comes first; then there is nothing left to do here.
-        if self._blocked or self._attempts.exhausted or self._desk.is_busy:
-            return None
-        if trigger is RefocusTrigger.DRIFT and self._places.knows(frame, verdict.ratio):
-            _log.debug("place_left_alone", frame_id=verdict.frame_id)
-            return None
-        await self._desk.admit(trigger, verdict.frame_id)
-        return await self._refocus(microscope, frame, verdict.ratio)
+        return self._pending.want(Due(trigger, verdict, frame, is_own))
 
-    def _trigger(self, verdict: FrameVerdict) -> RefocusTrigger | None:
-        if verdict.verdict is Verdict.OUT_OF_FOCUS:
-            return RefocusTrigger.DRIFT
-        if verdict.verdict is Verdict.SUSPECT and self._probes_suspicions:
-            return RefocusTrigger.DRIFT
-        if verdict.verdict is Verdict.LEARNING and self._config.baseline.policy == "autofocus":
-            return RefocusTrigger.FIRST_FRAME
-        return None
+    async def _run(self, due: Due, microscope: Microscope) -> RefocusRecord | None:
+        """Carry out a refocus that was wanted."""
+        record: RefocusRecord | None = None
+        try:
+            if not self._desk.is_busy:
+                await self._desk.admit(due.trigger, due.verdict.frame_id)
+                record = await self._refocus(microscope, due)
+        finally:
+            due.end(record)
+        return record
 
-    @property
-    def _probes_suspicions(self) -> bool:
-        """Whether one suspect frame is enough: whoever asks for a frame waits for its verdict."""
-        settings = self._config.refocus
-        on_request = self._source.interval_s is None
-        return on_request and settings.mode == "immediate" and settings.probe and settings.probe_suspicion
-
-    async def _refocus(
-        self, microscope: Microscope, first: Frame | None = None, ratio: float | None = None
-    ) -> RefocusRecord:
-        """Run the admitted refocus, called for by a frame of this sharpness over the baseline's."""
-        record = await self._desk.run(microscope, first)
-        self._note_result(record, first, ratio)
+    async def _refocus(self, microscope: Microscope, due: Due | None) -> RefocusRecord:
+        """Run the admitted refocus, called for by a frame or by an operator."""
+        record = await self._desk.run(microscope, due.frame if due is not None and due.is_own else None)
+        self._note_result(record, due)
         self._board.update(
             baseline=self._monitor.baseline, working_distance_setpoint_mm=record.final_working_distance_mm
         )
         await self.refresh(microscope)
         return record
 
-    def _note_result(self, record: RefocusRecord, first: Frame | None, ratio: float | None) -> None:
+    def _note_result(self, record: RefocusRecord, due: Due | None) -> None:
         """Draw the consequences of a refocus for the next alarms."""
-        result = record.result
-        if result is None:
-            return
-        if result.is_success:
-            self._attempts.reset()
-            self._places.forget()
+        frame, ratio = (due.frame, due.verdict.ratio) if due else (None, None)
+        given_up = self._policy.note(record, frame, ratio)
+        if given_up is not None:
+            _log.error("refocus_given_up", refocus_id=record.refocus_id, reason=given_up)
+            self._board.set_degraded(given_up)
+        elif record.result is not None and record.result.is_success:
             self._board.set_degraded(None)
-        elif result.is_failure and record.trigger is not RefocusTrigger.REQUEST:
-            self._note_failure(record)
-        elif first is not None and result is not RefocusResult.CANCELLED:
-            self._places.remember(first, ratio)
+        elif due is not None and record.result in _NO_MATTER_OF_FOCUS:
             self._monitor.forget_suspicion()
-
-    def _note_failure(self, record: RefocusRecord) -> None:
-        self._attempts.failed()
-        if self._attempts.exhausted:
-            cool_down_s = self._config.refocus.cool_down_s
-            reason = f"refocus failed ({record.result}): {record.reason}; next try in {cool_down_s:g} s"
-            _log.error("refocus_given_up", refocus_id=record.refocus_id, reason=reason)
-            self._board.set_degraded(reason)

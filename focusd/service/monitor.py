@@ -37,6 +37,7 @@ class Monitor:
         self._metrics = (drift.metric, refocus_metric)
         self._watches: list[Watch] = []
         self._current: Watch | None = None
+        self._turn = asyncio.Lock()
 
     @property
     def baseline(self) -> Baseline | None:
@@ -48,11 +49,15 @@ class Monitor:
         return await asyncio.to_thread(measure, frame.pixels, self._metrics)
 
     async def judge(self, frame: Frame) -> FrameVerdict:
-        """Give the verdict on one frame, and keep it.
+        """Give the verdict on one frame, and keep it; frames are judged in the order they come.
 
         Raises:
             StoreError: the verdict could not be kept.
         """
+        async with self._turn:
+            return await self._judge(frame)
+
+    async def _judge(self, frame: Frame) -> FrameVerdict:
         measurement = await self.measure(frame)
         watch = await self._watch(frame.conditions)
         verdict = await self._verdict(frame, measurement, watch)
@@ -87,6 +92,17 @@ class Monitor:
         watch = await self._watch(conditions)
         if watch.lacks_reference and verified.quality.judgeable:
             await self._keep(watch, verified, source="refocus", working_distance_mm=working_distance_mm)
+
+    def expect_focus(self) -> None:
+        """Learn from the frames that come next, where there is no baseline: focus has just been found."""
+        for watch in self._watches:
+            if watch.lacks_reference and self._settings.policy == "autofocus":
+                watch.expect_focus()
+
+    @property
+    def wants_focus(self) -> bool:
+        """Whether focus must be found before there can be a baseline for frames like the last."""
+        return self.wants_reference and not (self._current is not None and self._current.is_focused)
 
     def forget_suspicion(self) -> None:
         """Drop what the detectors have gathered, e.g. after a pause."""
@@ -163,7 +179,7 @@ class Monitor:
         )
 
     async def _learn(self, watch: Watch, frame: Frame, measurement: Measurement) -> None:
-        if self._settings.policy != "learn":
+        if self._settings.policy != "learn" and not watch.is_focused:
             return
         learnt = watch.learner.fold(measurement.scores)
         if learnt is not None:
@@ -172,9 +188,9 @@ class Monitor:
                 Baseline(
                     conditions=watch.conditions,
                     sharpness=_completed(watch.baseline, learnt),
-                    source="learned",
+                    source="refocus" if watch.is_focused else "learned",
                     created_at=time.time(),
-                    frames=self._settings.learn_frames,
+                    frames=watch.learner.frames_needed,
                     working_distance_mm=frame.working_distance_mm,
                 ),
             )

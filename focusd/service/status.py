@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
 from focusd.records import Baseline, FrameVerdict, RefocusRecord
+from focusd.service.leases import ScanLease
+from focusd.service.pending import PendingRefocus
 
 
 class DaemonState(StrEnum):
@@ -62,6 +64,10 @@ class Status:
     baseline: Baseline | None = None
     current_refocus: RefocusRecord | None = None
     last_refocus: RefocusRecord | None = None
+    pending_refocus: PendingRefocus | None = None
+    """A refocus that is wanted and has not begun."""
+    scan_leases: tuple[ScanLease, ...] = ()
+    """Those who scan now, for whom the lens is left alone."""
     reason: str = ""
     """Why it is paused, degraded or disconnected."""
     counters: Counters = field(default_factory=Counters)

@@ -17,17 +17,21 @@ import structlog
 from focusd import __version__
 from focusd.config import Config
 from focusd.errors import LinkError, MicroscopeError, NotFoundError, PausedError, WorkingDistanceLimitError
+from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.microscope.reconnect import backoff
-from focusd.records import Baseline, RefocusRecord, RefocusResult, RefocusTrigger
+from focusd.records import Baseline, FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
+from focusd.service.leases import Leases
 from focusd.service.monitor import Monitor
+from focusd.service.pending import Due, Pending
 from focusd.service.recovery import settle_open_entries
 from focusd.service.status import DaemonState, LinkStatus, Status
+from focusd.service.turns import Turns
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
 
@@ -62,16 +66,22 @@ class Supervisor:
         self._heartbeat = heartbeat
         self._inbox = Inbox()
         self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
-        source = ScanSource(config.scan)
+        source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
         self.board = initial_board(config)
         self._desk = RefocusDesk(
             config, store, monitor=self._monitor, source=source, board=self.board, heartbeat=heartbeat
+        )
+        self._leases = Leases(clock)
+        self._pending = Pending(self._leases, at_checkpoints=config.refocus.mode == "checkpoint")
+        self.turns = Turns(
+            leases=self._leases, pending=self._pending, desk=self._desk, inbox=self._inbox, store=store
         )
         self._keeper = Keeper(
             config,
             monitor=self._monitor,
             source=source,
             desk=self._desk,
+            pending=self._pending,
             board=self.board,
             inbox=self._inbox,
             heartbeat=heartbeat,
@@ -140,6 +150,7 @@ class Supervisor:
     async def _link_down(self, error: LinkError) -> None:
         link = self.board.current.link
         self._inbox.close(str(error))
+        self._pending.drop(str(error))
         await self._desk.abandon(str(error))
         # One line an outage: the first failure says why, the attempts that follow are silent.
         if link.connected or link.error is None:
@@ -161,7 +172,9 @@ class Supervisor:
     @property
     def status(self) -> Status:
         """The present snapshot."""
-        return self.board.current
+        return replace(
+            self.board.current, pending_refocus=self._pending.shown, scan_leases=self._leases.current
+        )
 
     @property
     def is_alive(self) -> bool:
@@ -176,7 +189,28 @@ class Supervisor:
             MicroscopeError: the frame was lost.
         """
         self._refuse_while_paused()
+        self.turns.refuse_while_leased("a scan")
         return await self._inbox.put("the scan", self._keeper.scan)
+
+    async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:
+        """Judge a frame that others took; give the verdict, and the refocus that is wanted after it.
+
+        Args:
+            frame: The frame.
+            is_awaited: Whether the other side takes no frame before ``wait_for_due`` has ended.
+
+        Raises:
+            StoreError: the verdict could not be kept.
+        """
+        return await self._keeper.observe(frame, is_awaited=is_awaited)
+
+    async def wait_for_due(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
+        """Wait for a refocus that is wanted; ``None`` if it is dropped or does not begin in ``timeout_s``."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(due.ended)
+        except TimeoutError:
+            return None if due is self._pending.due else self._desk.current
 
     async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:
         """Queue a refocus and give its record.
@@ -189,6 +223,7 @@ class Supervisor:
             BusyError: one is queued or running; its id is in the error.
         """
         self._refuse_while_paused()
+        self.turns.refuse_while_leased("a refocus")
         self._inbox.refuse_while_closed()
         record = await self._desk.admit(RefocusTrigger.REQUEST, keep_spectra=keep_spectra)
         try:
@@ -222,6 +257,7 @@ class Supervisor:
         """Take the hands off: no scan and no move until ``resume``. A running refocus is ended."""
         await self.store.settings.put(PAUSED_SETTING, reason)
         self._keeper.is_paused = True
+        self._pending.drop("paused")
         self._desk.cancel_any("paused")
         self.board.set_paused(reason)
 
@@ -244,6 +280,7 @@ class Supervisor:
         if not low_mm <= working_distance_mm <= high_mm:
             raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
         self._desk.refuse_while_busy("moving the lens")
+        self.turns.refuse_while_leased("moving the lens")
         return await self._inbox.put(
             "the move", lambda microscope: self._keeper.move(microscope, working_distance_mm)
         )

@@ -13,6 +13,9 @@ from focusd.focus.measure import Measurement
 from focusd.frame import ImagingConditions
 from focusd.records import Baseline, Verdict
 
+FOCUSED_FRAMES = 3
+"""Frames learnt from after a refocus: their median shrugs off one that was taken while the lens moved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -51,6 +54,8 @@ class Watch:
         self._signal = SignalWatch(drift.lost_signal_frames)
         self._gain = GainWatch()
         self.learner = BaselineLearner(settings.learn_frames)
+        self.is_focused = False
+        """Whether focus has just been found, so that the frames that come now make a baseline."""
         self.last: Measurement | None = None
         """Of the last judgeable frame, in case the operator calls it the baseline, ..."""
         self.last_working_distance_mm: float | None = None
@@ -74,9 +79,15 @@ class Watch:
         anchor = baseline.sharpness.get(self._drift.metric) if baseline else None
         self._baseline = baseline
         self._reference = RunningReference(anchor, self._settings.follow_frames) if anchor else None
+        self.is_focused = False
         if baseline is None:
             self.learner = BaselineLearner(self._settings.learn_frames)
         self.forget_suspicion()
+
+    def expect_focus(self) -> None:
+        """Learn a baseline from the frames that come next."""
+        self.is_focused = True
+        self.learner = BaselineLearner(FOCUSED_FRAMES)
 
     def forget_suspicion(self) -> None:
         """Drop the evidence that focus is lost."""

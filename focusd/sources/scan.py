@@ -17,10 +17,17 @@ class ScanSource:
     """Takes frames through the microscope.
 
     ``interval_s`` is ``None`` when frames are taken only on request.
+
+    Args:
+        settings: How focusd scans.
+        takes_frames: Whether the frames of the specimen are focusd's own; else it scans only to refocus, and
+            on request.
     """
 
-    def __init__(self, settings: ScanSettings) -> None:
-        self.interval_s = settings.interval_s if settings.trigger == "interval" else None
+    def __init__(self, settings: ScanSettings, *, takes_frames: bool = True) -> None:
+        self.takes_frames = takes_frames
+        by_itself = takes_frames and settings.trigger == "interval"
+        self.interval_s = settings.interval_s if by_itself else None
         self.request = ScanRequest(
             width=settings.width,
             height=settings.height,

@@ -54,6 +54,11 @@ class Client:
         async with self._session.request(method, path, json=body) as response:
             return response.status, await response.json(content_type=None)
 
+    async def send(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+        """Send bytes as they are, and give status and JSON."""
+        async with self._session.request(method, path, data=content, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
+
     async def get(self, path: str) -> Any:
         """Give the JSON of a GET that must succeed."""
         status, body = await self.call("GET", path)

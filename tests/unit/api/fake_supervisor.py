@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
+from focusd.config import Config
 from focusd.errors import (
     BusyError,
     NotConnectedError,
@@ -16,8 +18,8 @@ from focusd.errors import (
     PausedError,
     WorkingDistanceLimitError,
 )
-from focusd.frame import ImagingConditions, StagePosition
-from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
+from focusd.frame import Frame, ImagingConditions, StagePosition
+from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
 from focusd.records import (
     Baseline,
     FrameVerdict,
@@ -28,8 +30,12 @@ from focusd.records import (
     ScanRole,
     Verdict,
 )
+from focusd.service.heartbeat import Heartbeat
 from focusd.service.keeper import ScanAnswer
+from focusd.service.pending import Due, PendingRefocus
 from focusd.service.status import DaemonState, LinkStatus, Status
+from focusd.service.supervisor import Supervisor
+from focusd.service.turns import Turns
 from focusd.store.database import Store
 
 LIMITS_MM = (4.0, 30.0)
@@ -74,6 +80,15 @@ def baseline(**changes: object) -> Baseline:
     return replace(kept, **changes)  # type: ignore[arg-type] # the test names the fields
 
 
+CONFIG = Config.model_validate(
+    {"microscope": {"limits": {"working_distance_mm": LIMITS_MM}}, "baseline": {"policy": "manual"}}
+)
+
+
+def _never() -> AbstractAsyncContextManager[Microscope]:
+    raise AssertionError("this supervisor has no microscope")
+
+
 class FakeSupervisor:
     """Keeps a lens that nobody looks through.
 
@@ -88,12 +103,14 @@ class FakeSupervisor:
         abandoned_waits: How often somebody gave that up.
         looks: How often the status was read.
         state: The status's state, if the test wants another than follows.
+        pending: A refocus that is wanted.
         paused_because: Why it is paused.
         last_verdict: Of the last frame.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._true = Supervisor(CONFIG, store, connect=_never, heartbeat=Heartbeat())
         self.is_alive = True
         self.connected = True
         self.fault: Exception | None = None
@@ -106,6 +123,7 @@ class FakeSupervisor:
         self.abandoned_waits = 0
         self.looks = 0
         self.state: DaemonState | None = None
+        self.pending: PendingRefocus | None = None
         self.paused_because: str | None = None
         self.last_verdict: FrameVerdict | None = None
         self._running: RefocusRecord | None = None
@@ -118,6 +136,20 @@ class FakeSupervisor:
     def store(self) -> Store:
         """What is remembered."""
         return self._store
+
+    @property
+    def turns(self) -> Turns:
+        """Those of a true supervisor that never connects."""
+        return self._true.turns
+
+    async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:
+        """Judge in earnest."""
+        self._raise_fault()
+        return await self._true.judge(frame, is_awaited=is_awaited)
+
+    async def wait_for_due(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
+        """Wait for a refocus that never begins."""
+        return await self._true.wait_for_due(due, timeout_s=timeout_s)
 
     @property
     def status(self) -> Status:
@@ -147,6 +179,8 @@ class FakeSupervisor:
             current_refocus=self._running,
             last_refocus=self._last,
             reason=reason,
+            pending_refocus=self.pending,
+            scan_leases=self._true.status.scan_leases,
         )
 
     async def scan(self) -> ScanAnswer:

@@ -6,6 +6,7 @@ import errno
 import inspect
 import json
 import sqlite3
+from collections.abc import Callable
 
 import pytest
 
@@ -54,10 +55,12 @@ def test_every_kind_has_a_type_of_its_own() -> None:
 )
 def test_every_error_of_a_request_has_a_meaning(kind: type[FocusdError]) -> None:
     """No error that a verb may raise ends as a fault of focusd."""
-    made = {
+    special: dict[type[FocusdError], Callable[[], FocusdError]] = {
         errors.WorkingDistanceLimitError: lambda: errors.WorkingDistanceLimitError(3.0, 4.0, 30.0),
+        errors.LeasedError: lambda: errors.LeasedError("a scan runs", free_in_s=2.5),
         errors.WorkingDistanceNotSetError: lambda: errors.WorkingDistanceNotSetError(9.0, 8.0),
-    }.get(kind, lambda: kind("it went wrong"))()
+    }
+    made = special[kind]() if kind in special else kind("it went wrong")
 
     problem = problem_for(made)
 

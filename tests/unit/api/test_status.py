@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from focusd.errors import StoreError
+from focusd.records import RefocusTrigger
+from focusd.service.pending import PendingRefocus, WaitsFor
 from focusd.service.status import DaemonState
 from tests.unit.api.client import Client
 from tests.unit.api.fake_supervisor import LIMITS_MM, START_MM, FakeSupervisor, verdict
@@ -122,22 +124,22 @@ async def test_acquisition_is_told_when_the_wait_was_in_vain(
     assert reply.json["state"] == "disconnected"
 
 
-async def test_acquisition_is_not_let_through_between_verdict_and_refocus(
-    client: Client, supervisor: FakeSupervisor
+@pytest.mark.parametrize(
+    ("waits_for", "goes_on"),
+    [(WaitsFor.START, False), (WaitsFor.CHECKPOINT, True), (WaitsFor.SCAN_LEASE, True), (None, True)],
+)
+async def test_acquisition_waits_for_a_refocus_only_when_it_is_about_to_begin(
+    client: Client, supervisor: FakeSupervisor, waits_for: WaitsFor | None, goes_on: bool
 ) -> None:
-    """``pending`` for a moment means that a refocus is about to begin."""
+    """One that itself waits for the acquisition, or is only advised, keeps nobody waiting."""
     supervisor.state = DaemonState.PENDING
+    if waits_for is not None:
+        supervisor.pending = PendingRefocus(RefocusTrigger.DRIFT, 7, waits_for)
 
-    assert (await client.get("/v1/ready?timeout_s=0.1")).problem == "not-ready"
+    reply = await client.get("/v1/ready?timeout_s=0.1")
 
-
-async def test_acquisition_goes_on_when_focusd_only_advises(
-    client: Client, supervisor: FakeSupervisor
-) -> None:
-    """``pending`` that lasts leads to no refocus, so nobody is kept waiting."""
-    supervisor.state = DaemonState.PENDING
-
-    assert (await client.get("/v1/ready?timeout_s=5")).json["state"] == "pending"
+    assert reply.status == (200 if goes_on else 503)
+    assert reply.json["state"] == "pending"
 
 
 async def test_pause_takes_the_hands_off_and_resume_goes_on(

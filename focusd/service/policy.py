@@ -1,0 +1,123 @@
+"""What follows from a verdict: nothing, a word of advice, or a refocus; and what that means for the next.
+
+No move is made here, and nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from focusd.config import Config
+from focusd.frame import Frame
+from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger, Verdict
+from focusd.service.attempts import Attempts
+from focusd.service.places import SeenPlaces
+
+_log = structlog.get_logger(__name__)
+
+
+class Policy:
+    """Remembers what has been tried.
+
+    Args:
+        config: The whole configuration.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        self._refocus = config.refocus
+        self._autofocuses = config.baseline.policy == "autofocus"
+        self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
+        self._places = SeenPlaces(config.refocus.place_cool_down_s, config.drift.threshold_ratio, clock)
+        self._advised = False
+        self._blocked = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether a refocus may follow at all, as things are."""
+        return self._refocus.mode != "advise" and not self.has_given_up
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether automatic moves are off until an operator says so, or for a cool-down."""
+        return self._blocked or self._attempts.exhausted
+
+    def wanted(self, verdict: FrameVerdict, frame: Frame, *, is_awaited: bool) -> RefocusTrigger | None:
+        """Say whether a refocus is wanted after a frame, and why.
+
+        Args:
+            verdict: What was found of the frame.
+            frame: The frame.
+            is_awaited: Whether somebody waits for the outcome before the next frame is taken: then one
+                suspect frame is enough for a probe.
+        """
+        trigger = self._trigger(verdict, is_awaited=is_awaited)
+        if trigger is None:
+            self._advised = self._advised and verdict.verdict is not Verdict.IN_FOCUS
+            return None
+        if self._refocus.mode == "advise":
+            self._advise(trigger, verdict)
+            return None
+        if self.has_given_up:
+            return None
+        if trigger is RefocusTrigger.DRIFT and self._places.knows(frame, verdict.ratio):
+            _log.debug("place_left_alone", frame_id=verdict.frame_id)
+            return None
+        return trigger
+
+    def note(self, record: RefocusRecord, frame: Frame | None, ratio: float | None) -> str | None:
+        """Draw the consequences of a refocus; give the reason when automatic tries end with it.
+
+        Args:
+            record: The finished refocus.
+            frame: The frame that called for it, if one did.
+            ratio: Its sharpness over the baseline's.
+        """
+        result = record.result
+        if result is None:
+            return None
+        if result.is_success:
+            self._attempts.reset()
+            self._places.forget()
+        elif result.is_failure and record.trigger is not RefocusTrigger.REQUEST:
+            self._attempts.failed()
+            if self._attempts.exhausted:
+                cool_down_s = self._refocus.cool_down_s
+                return f"refocus failed ({result}): {record.reason}; next try in {cool_down_s:g} s"
+        elif frame is not None and result is not RefocusResult.CANCELLED:
+            self._places.remember(frame, ratio)
+        return None
+
+    def forgive(self) -> None:
+        """Forget all failures by an operator's word."""
+        self._attempts.reset()
+        self._places.forget()
+        self._advised = self._blocked = False
+
+    def forgive_attempts(self) -> None:
+        """Forget the failures in a row: an operator has asked for a refocus."""
+        self._attempts.reset()
+
+    def block(self) -> None:
+        """Want nothing until ``forgive``."""
+        self._blocked = True
+
+    def _trigger(self, verdict: FrameVerdict, *, is_awaited: bool) -> RefocusTrigger | None:
+        if verdict.verdict is Verdict.OUT_OF_FOCUS:
+            return RefocusTrigger.DRIFT
+        probes = self._refocus.mode != "advise" and self._refocus.probe and self._refocus.probe_suspicion
+        if verdict.verdict is Verdict.SUSPECT and is_awaited and probes:
+            return RefocusTrigger.DRIFT
+        if verdict.verdict is Verdict.LEARNING and self._autofocuses:
+            return RefocusTrigger.FIRST_FRAME
+        return None
+
+    def _advise(self, trigger: RefocusTrigger, verdict: FrameVerdict) -> None:
+        if not self._advised:
+            _log.warning(
+                "refocus_advised", trigger=trigger.value, frame_id=verdict.frame_id, ratio=verdict.ratio
+            )
+        self._advised = True

@@ -1,0 +1,124 @@
+"""Whose turn it is: the acquisition's, whose scan must not be disturbed, or focusd's to move the lens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from focusd.errors import BusyError, LeasedError
+from focusd.records import RefocusRecord
+from focusd.service.desk import RefocusDesk
+from focusd.service.jobs import Inbox
+from focusd.service.leases import Leases, ScanLease
+from focusd.service.pending import Pending
+from focusd.store.database import Store
+
+NO_ACTION = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What was done between two tiles."""
+
+    action: str
+    """``none``, or how the refocus ended."""
+    reacquire_from: int | None
+    """After a refocus: the first frame that was taken when focus had been lost already."""
+    working_distance_mm: float | None
+    """Where the lens stands after a refocus; ``None`` if nothing was done."""
+    refocus: RefocusRecord | None
+
+
+class Turns:
+    """Lets acquisition and refocus take turns.
+
+    Args:
+        leases: Of those who scan.
+        pending: The refocus that is wanted.
+        desk: The refocus that runs.
+        inbox: Wakes the owner of the microscope.
+        store: Knows past frames.
+    """
+
+    def __init__(
+        self, *, leases: Leases, pending: Pending, desk: RefocusDesk, inbox: Inbox, store: Store
+    ) -> None:
+        self._leases = leases
+        self._pending = pending
+        self._desk = desk
+        self._inbox = inbox
+        self._store = store
+
+    async def checkpoint(self, *, timeout_s: float) -> Checkpoint | None:
+        """Do what is pending, while acquisition is between two tiles.
+
+        Returns:
+            What was done; ``None`` if it takes longer than ``timeout_s``. It goes on then, if it has begun.
+
+        Raises:
+            LeasedError: somebody else scans.
+            NotConnectedError: there is no microscope.
+        """
+        self.refuse_while_leased("a checkpoint")
+        self._inbox.refuse_while_closed()
+        try:
+            async with asyncio.timeout(timeout_s):
+                with self._pending.checkpoint():
+                    record = await self._wait_for_focus()
+        except TimeoutError:
+            return None
+        if record is None or record.result is None:
+            return Checkpoint(NO_ACTION, None, None, None)
+        frame = await self._store.frames.get(record.frame_id) if record.frame_id else None
+        return Checkpoint(
+            action=record.result.value,
+            reacquire_from=frame.reacquire_from if frame and record.result.is_success else None,
+            working_distance_mm=record.final_working_distance_mm,
+            refocus=record,
+        )
+
+    async def take_lease(self, holder: str, expires_in_s: float, *, wait_s: float) -> ScanLease:
+        """Keep the lens still for a scan; a refocus that runs or is about to is waited for.
+
+        Raises:
+            BusyError: the refocus has not ended within ``wait_s`` seconds.
+            TooManyError: there are more leases than any laboratory needs.
+        """
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wait_for_focus()
+        except TimeoutError:
+            self._desk.refuse_while_busy("a scan lease")
+            if self._pending.next is not None:
+                raise BusyError("a scan lease is not possible while a refocus is about to begin") from None
+        return self._leases.take(holder, expires_in_s)
+
+    def renew_lease(self, lease_id: str, expires_in_s: float) -> ScanLease:
+        """Let a lease run that long from now; ``NotFoundError`` if it does not hold any more."""
+        return self._leases.renew(lease_id, expires_in_s)
+
+    def end_lease(self, lease_id: str) -> None:
+        """Give a lease back; ``NotFoundError`` if it does not hold any more."""
+        self._leases.end(lease_id)
+        self._inbox.wake()
+
+    def refuse_while_leased(self, what: str) -> None:
+        """Raise ``LeasedError`` naming the holders, if somebody scans."""
+        held = self._leases.current
+        if held:
+            holders = ", ".join(sorted({lease.holder for lease in held}))
+            message = f"{what} is not possible while {holders} scans"
+            raise LeasedError(message, free_in_s=self._leases.free_in_s)
+
+    async def _wait_for_focus(self) -> RefocusRecord | None:
+        """Wait until no refocus runs or is about to begin; give the last that was waited for."""
+        record: RefocusRecord | None = None
+        while True:
+            due = self._pending.next
+            if due is not None:
+                self._inbox.wake()
+                record = await asyncio.shield(due.ended) or record
+            elif self._desk.is_busy:
+                record = await self._desk.until_free()
+            else:
+                return record
