@@ -128,9 +128,9 @@ class Bench:
         if name not in self.known().capabilities:
             raise SkippedRuleError(f"{name} is not among the capabilities")
 
-    async def state(self) -> ColumnState:
+    async def state(self, *, extra_s: float = 0.0) -> ColumnState:
         """Read the state; the first working distance ever read is where the lens is left at the end."""
-        state = read(parse_state, success(await self.ask("get_state"), "get_state"))
+        state = read(parse_state, success(await self.ask("get_state", extra_s=extra_s), "get_state"))
         if self.found_mm is None:
             self.found_mm = state.working_distance_mm
         return state
@@ -188,15 +188,14 @@ class Bench:
                 f"{what} is {read_mm:.6f} mm, {wanted_mm:.6f} mm was expected ({off_um:.2f} µm off)"
             )
 
-    async def put_back(self) -> float | None:
-        """Bring the lens to where it was found; give the reading, or ``None`` if it was never moved."""
+    async def put_back(self) -> None:
+        """Bring the lens to where it was found, if it was moved."""
         if not self.moved or self.found_mm is None:
-            return None
-        now_mm = (await self.state()).working_distance_mm
-        if now_mm == self.found_mm:
-            return now_mm
-        await self.move(self.found_mm)
-        return (await self.state()).working_distance_mm
+            return
+        # What was broken off may be a move, which has to end first.
+        now_mm = (await self.state(extra_s=SETTLE_S)).working_distance_mm
+        if now_mm != self.found_mm:
+            await self.move(self.found_mm)
 
 
 def read(parse: Callable[[object], T], value: object) -> T:

@@ -51,6 +51,7 @@ class Talk:
         self.usable = True
         self.notifications: list[tuple[Notification, int]] = []
         self._numbers = itertools.count(1)
+        self._abandoned: set[Identification] = set()
         self._reader = reader
         self._writer = writer
         self._stream = MessageStream(max_payload_bytes=MAX_PAYLOAD_BYTES)
@@ -72,7 +73,11 @@ class Talk:
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         await self.write(encode_header(Request(method, params or {}, number).header))
-        answer, payload = await self.answer(timeout_s, f"no answer to {method}")
+        try:
+            answer, payload = await self.answer(timeout_s, f"no answer to {method}")
+        except asyncio.CancelledError:
+            self._abandoned.add(number)
+            raise
         if answer.identification != number:
             self.usable = False
             raise BrokenRuleError(
@@ -84,6 +89,8 @@ class Talk:
     async def answer(self, timeout_s: float, complaint: str) -> tuple[Answer, memoryview | None]:
         """Give the next answer, whosever it is; notifications before it are noted.
 
+        One to a request that was broken off is read over.
+
         Raises:
             BrokenRuleError: none in time, or nothing that is one.
         """
@@ -93,6 +100,8 @@ class Talk:
                     message = await self._message()
                     told = parse_from_bridge(message.header)
                     if not isinstance(told, Notification):
+                        if told.identification in self._abandoned:
+                            continue
                         return told, message.payload
                     self.notifications.append((told, len(message.payload or b"")))
         except TimeoutError as error:
