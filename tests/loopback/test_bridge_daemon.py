@@ -13,7 +13,9 @@ from focusd.config import MicroscopeSettings
 from focusd.frame import ScanRequest
 from focusd.simulator.bridge_server import BridgeServer
 from focusd.simulator.column import SimulatedColumn
-from tests.loopback.bench import DEPTH_OF_FIELD_UM, Client, daemon, make_column
+from focusd.simulator.options import ColumnOptions, SpecimenOptions
+from focusd.simulator.specimen import Specimen
+from tests.loopback.bench import DEPTH_OF_FIELD_UM, FIELD_MM, Client, daemon, make_column
 
 LIMITS = {"working_distance_mm": [4.0, 30.0]}
 
@@ -52,6 +54,27 @@ async def test_focus_is_found_lost_and_found_again(tmp_path: Path, bits_per_pixe
     assert after["verdict"]["condition"].endswith(f"{bits_per_pixel}bit")
     assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM
     assert held == set(), "automatic contrast is let go after a refocus"
+
+
+async def test_slow_drift_is_followed(tmp_path: Path) -> None:
+    """Focus creeps away by a quarter of the depth of field from frame to frame: it never gets far."""
+    now_s = 0.0
+    column = SimulatedColumn(
+        ColumnOptions(field_of_view_mm=FIELD_MM, focus_drift_um_per_hour=0.25 * DEPTH_OF_FIELD_UM),
+        Specimen(SpecimenOptions(texture="gold", texture_side_px=512)),
+        clock=lambda: now_s,
+    )
+    defocus_um, results = [], []
+    async with connected(column, tmp_path) as (client, _):
+        for _ in range(32):
+            now_s += 3600.0
+            _, answer = await client.call("POST", "v1/scans")
+            defocus_um.append(abs(column.true_defocus_um()))
+            results += [answer["refocus"]["result"]] if answer["refocus"] else []
+
+    assert max(defocus_um) < 3 * DEPTH_OF_FIELD_UM
+    assert results.count("refocused") >= 2
+    assert column.best_focus_mm() - 9.0 == pytest.approx(32 * 0.25 * DEPTH_OF_FIELD_UM * 1e-3)
 
 
 async def test_who_answers_is_told(tmp_path: Path) -> None:
