@@ -166,7 +166,7 @@ class BaselineSettings(_Section):
     the first frames; ``manual``: wait for the operator."""
     learn_frames: Annotated[int, Field(ge=1, le=1000)] = 10
     """Judgeable frames that policy ``learn`` needs."""
-    follow_frames: Annotated[int, Field(ge=0, le=1000)] = 100
+    follow_frames: Annotated[int, Field(ge=0, le=1000)] = 300
     """Frames are compared with the median of so many that were found in focus, between 0.8 and 2 times the
     baseline; 0 compares them with the baseline itself."""
 
@@ -176,9 +176,10 @@ class DriftSettings(_Section):
 
     metric: str = "band_ratio"
     """Metric that is compared with the baseline; see ``focusd score --list``."""
-    detector: Literal["ratio", "cusum", "ewma"] = "ratio"
+    detector: Literal["both", "ratio", "cusum", "ewma"] = "both"
     """``ratio``: enough frames below a share of the baseline, soonest at a marked loss; ``cusum`` (Page 1954)
-    and ``ewma`` (Roberts 1959): control charts of the log score, which also notice small and slow losses."""
+    and ``ewma`` (Roberts 1959): control charts of the log score, which also notice small and slow losses;
+    ``both``: ``ratio`` or ``cusum``, whichever speaks first."""
     threshold_ratio: Fraction = 0.72
     """``ratio``: a frame under this share of the baseline is below."""
     frames_below: Annotated[int, Field(ge=1, le=100)] = 3
@@ -187,7 +188,7 @@ class DriftSettings(_Section):
     """... among this many judgeable frames mean that focus is lost."""
     cusum_reference: Annotated[float, Field(ge=0, le=10)] = 0.5
     """``cusum``: fall of a frame that is allowed, in units of the content's scatter."""
-    cusum_limit: Annotated[float, Field(gt=0, le=1000)] = 20.0
+    cusum_limit: Annotated[float, Field(gt=0, le=1000)] = 40.0
     """``cusum``: sum of the falls beyond that which means that focus is lost, in the same units."""
     ewma_weight: Annotated[float, Field(gt=0, le=1)] = 0.2
     """``ewma``: weight of the newest frame."""

@@ -2,7 +2,8 @@
 
 ``ratio`` counts frames below a share of the reference: it needs a marked fall and notices it soonest.
 ``cusum`` and ``ewma`` add up how far frames fall, in units of how much the content makes them differ: they
-also notice a slow or small loss, later. All see nothing but frames that can be judged.
+also notice a slow or small loss, later. ``both`` is ``ratio`` with ``cusum`` behind it. All see nothing but
+frames that can be judged.
 """
 
 from __future__ import annotations
@@ -144,6 +145,36 @@ class ChartDetector:
         self._first_below = None
 
 
+class EitherDetector:
+    """Focus is lost when one of two detectors says so, suspect when one is suspicious.
+
+    Args:
+        quick: Notices a marked loss.
+        patient: Notices a small one, later.
+    """
+
+    def __init__(self, quick: DriftDetector, patient: DriftDetector) -> None:
+        self._detectors = quick, patient
+
+    def fold(self, frame_id: int, score: Score, reference: float) -> DriftDecision:
+        """Judge one frame; the decision is that of the detector that is more alarmed.
+
+        Raises:
+            ValueError: the reference is not positive.
+        """
+        quick, patient = (detector.fold(frame_id, score, reference) for detector in self._detectors)
+        return patient if _ALARM[patient.verdict] > _ALARM[quick.verdict] else quick
+
+    def reset(self) -> None:
+        """Forget the evidence of both."""
+        for detector in self._detectors:
+            detector.reset()
+
+
+_ALARM = {state: level for level, state in enumerate(DriftState)}
+"""How alarming each state is: they are listed in rising order."""
+
+
 class DriftParameters(Protocol):
     """What the detectors are made from; ``focusd.config.DriftSettings`` says what each means."""
 
@@ -176,10 +207,19 @@ class DriftParameters(Protocol):
         """Of ``ewma``."""
 
 
+def _ratio(parameters: DriftParameters) -> DriftDetector:
+    return RatioDetector(parameters.threshold_ratio, parameters.frames_below, parameters.frames_window)
+
+
+def _cusum(parameters: DriftParameters) -> DriftDetector:
+    return ChartDetector(Cusum(parameters.cusum_reference, parameters.cusum_limit))
+
+
 DETECTORS: Mapping[str, Callable[[DriftParameters], DriftDetector]] = MappingProxyType(
     {
-        "ratio": lambda with_: RatioDetector(with_.threshold_ratio, with_.frames_below, with_.frames_window),
-        "cusum": lambda with_: ChartDetector(Cusum(with_.cusum_reference, with_.cusum_limit)),
+        "both": lambda with_: EitherDetector(_ratio(with_), _cusum(with_)),
+        "ratio": _ratio,
+        "cusum": _cusum,
         "ewma": lambda with_: ChartDetector(Ewma(with_.ewma_weight, with_.ewma_limit)),
     }
 )

@@ -137,9 +137,9 @@ def test_no_detector_cares_for_content(name: str) -> None:
     assert DriftState.OUT_OF_FOCUS not in verdicts
 
 
-@pytest.mark.parametrize("name", ["cusum", "ewma"])
+@pytest.mark.parametrize("name", ["cusum", "ewma", "both"])
 def test_a_chart_notices_a_loss_that_the_ratio_does_not(name: str) -> None:
-    """Four fifths of the reference for good: no frame is below 0.75, yet the charts add it up."""
+    """Four fifths of the reference for good: no frame is below 0.72, yet the charts add it up."""
     lost = [Score(0.8, 0.01)] * 40
 
     def states(detector: DriftDetector) -> set[DriftState]:
@@ -149,6 +149,18 @@ def test_a_chart_notices_a_loss_that_the_ratio_does_not(name: str) -> None:
     chart = make_detector(name, SETTINGS.model_copy(update={"ewma_limit": 5.0}))
     assert DriftState.OUT_OF_FOCUS in states(chart)
     assert states(made("ratio")) == {DriftState.IN_FOCUS}
+
+
+def test_both_is_as_quick_as_the_ratio_at_a_marked_loss() -> None:
+    """The third frame of a third of the reference is the alarm, and the first of them is named."""
+    detector = made("both")
+    frames = [Score(1.0, 0.01)] * 30 + [Score(0.35, 0.01)] * 3
+
+    decisions = [detector.fold(i, score, 1.0) for i, score in enumerate(frames)]
+
+    states = [DriftState.SUSPECT, DriftState.SUSPECT, DriftState.OUT_OF_FOCUS]
+    assert [one.verdict for one in decisions[30:]] == states
+    assert decisions[-1].first_below == 30
 
 
 @given(
@@ -188,5 +200,5 @@ def test_a_chart_needs_a_positive_reference(name: str) -> None:
 
 def test_an_unknown_detector_lists_the_known() -> None:
     """A misspelt detector is answered with those there are."""
-    with pytest.raises(ValueError, match="unknown detector 'sum'; known are ratio, cusum, ewma"):
+    with pytest.raises(ValueError, match="unknown detector 'sum'; known are both, ratio, cusum, ewma"):
         made("sum")
