@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
@@ -11,7 +11,14 @@ import numpy as np
 
 from tests.benchmarks import goals, pictures, probing
 from tests.benchmarks.detect_tally import STEPS, TILES_AFTER, Tally, together
-from tests.benchmarks.detectors import LEARN_FRAMES, OWN_DEFAULT, PUBLISHED, Candidate, candidates
+from tests.benchmarks.detectors import (
+    LEARN_FRAMES,
+    OWN_DEFAULT,
+    OWN_SUSPICION,
+    PUBLISHED,
+    Candidate,
+    candidates,
+)
 from tests.benchmarks.pool import spread
 from tests.benchmarks.report import Report
 from tests.benchmarks.tables import Cell, Table
@@ -67,7 +74,7 @@ def run(options: DetectOptions) -> Report:
     tallies = [tally for answer in spread(_contest, jobs, processes=options.processes) for tally in answer]
     overall = together(tallies, lambda tally: tally.name)
     probed = probing.run(
-        overall[OWN_DEFAULT],
+        [overall[OWN_DEFAULT], overall[OWN_SUSPICION]],
         [place for place in _places(options) if place.world != EMPTY][:: options.probe_every],
         seed=options.seed,
         processes=options.processes,
@@ -208,6 +215,11 @@ def _goals_table(overall: dict[str, Tally], probed: probing.Probed) -> Table:
         goals.DETECT_DELAY.line(own.median_delay(2.0), published.median_delay(2.0)),
         goals.DETECT_FOUND.line(own.found_percent(2.0), published.found_percent(2.0)),
         # Whoever has no probe refocuses at every alarm.
-        goals.DETECT_NEEDLESS.line(probed.needless_per_10000, published.alarms_per_10000),
+        *[
+            replace(goals.DETECT_NEEDLESS, quantity=f"{goals.DETECT_NEEDLESS.quantity}, {when}").line(
+                probed.needless_per_10000[name], published.alarms_per_10000
+            )
+            for when, name in (("alarms", OWN_DEFAULT), ("suspicions", OWN_SUSPICION))
+        ],
     ]
     return goals.goals_table("goals of the detection", lines)

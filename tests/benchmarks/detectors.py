@@ -14,6 +14,8 @@ from focusd.focus.spectrum import Score
 from tests.benchmarks.tiles import Tile
 
 OWN_DEFAULT = "focusd"
+OWN_SUSPICION = "focusd, first suspicion"
+"""What is probed where frames are taken on request."""
 PUBLISHED = "published, below 0.7"
 PUBLISHED_SCORE = "laplacian_variance"
 PUBLISHED_RATIO = 0.7
@@ -134,13 +136,13 @@ def candidates() -> list[Candidate]:
     fixed = "reference fixed"
     return [
         Candidate(OWN_DEFAULT, own()),
+        Candidate(OWN_SUSPICION, own(frames_below=1, frames_window=1)),
         *(
             Candidate(f"focusd, {name}", own(detector=name))
             for name in DETECTORS
             if name != settings.detector
         ),
-        Candidate("focusd, 0.7 twice in 3", own(threshold_ratio=0.7, frames_below=2, frames_window=3)),
-        Candidate("focusd, 0.7 thrice in a row", own(threshold_ratio=0.7, frames_below=3, frames_window=3)),
+        Candidate("focusd, thrice in a row", own(detector="ratio", frames_below=3, frames_window=3)),
         Candidate(f"focusd, {fixed}", own(follow_frames=0)),
         Candidate(f"focusd, {fixed} by {LEARN_FRAMES} frames", own(LEARN_FRAMES, follow_frames=0)),
         Candidate(PUBLISHED, lambda: PublishedWatch(PUBLISHED_RATIO)),

@@ -8,7 +8,7 @@ refocus of a day.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,38 +39,40 @@ class Probed:
     """What the probe found."""
 
     table: Table
-    needless_per_10000: float
-    """Refocuses of tiles in focus that the probe lets pass, per 10,000 tiles."""
+    needless_per_10000: Mapping[str, float]
+    """Refocuses of tiles in focus that the probe lets pass, per 10,000 tiles, by detector."""
 
 
-def run(alarms: Tally, places: Sequence[Place], *, seed: int, processes: int) -> Probed:
-    """Probe the false alarms of a detector, and these places at known distances."""
+def run(tallies: Sequence[Tally], places: Sequence[Place], *, seed: int, processes: int) -> Probed:
+    """Probe the false alarms of some detectors, and these places at known distances."""
     random = np.random.default_rng([seed, 9])
-    false = [ProbeJob(place, repeat) for place, repeat in alarms.alarm_tiles]
-    if len(false) > MOST_ALARMS:
-        false = [false[int(index)] for index in random.choice(len(false), MOST_ALARMS, replace=False)]
-    known = [
-        ProbeJob(place, defocus_depths=distance * (1.0 if random.integers(2) else -1.0))
-        for distance in DISTANCES_DEPTHS
-        for place in places
-    ]
-    answers = spread(_probe, [*false, *known], processes=processes)
-    found = answers[: len(false)]
-    lost = sum(result is ProbeResult.LOST for result, _ in found)
-    share = lost / len(found) if found else 0.0
-    rows = [_row("false alarms", found)]
+    jobs = {f"false alarms: {tally.name}": _false_alarms(tally, random) for tally in tallies}
     for distance in DISTANCES_DEPTHS:
-        at_distance = [
-            answer
-            for job, answer in zip(known, answers[len(false) :], strict=True)
-            if abs(job.defocus_depths) == distance
+        jobs[f"{distance:g} D from focus"] = [
+            ProbeJob(place, defocus_depths=distance * (1.0 if random.integers(2) else -1.0))
+            for place in places
         ]
-        rows.append(_row(f"{distance:g} D from focus", at_distance))
+    flat = [job for of_one in jobs.values() for job in of_one]
+    answers = iter(spread(_probe, flat, processes=processes))
+    found = {name: [next(answers) for _ in of_one] for name, of_one in jobs.items()}
     columns = ("probe", "probed", *[f"{result.value} %" for result in ProbeResult], "scans")
-    return Probed(
-        Table("the probe", columns, tuple(rows), "scans: those beside the alarm's own frame"),
-        alarms.alarms_per_10000 * share,
-    )
+    rows = tuple(_row(name, of_one) for name, of_one in found.items())
+    needless = {
+        tally.name: tally.alarms_per_10000 * _lost_share(of_one)
+        for tally, of_one in zip(tallies, found.values(), strict=False)
+    }
+    return Probed(Table("the probe", columns, rows, "scans: those beside the alarm's own frame"), needless)
+
+
+def _false_alarms(tally: Tally, random: np.random.Generator) -> list[ProbeJob]:
+    jobs = [ProbeJob(place, repeat) for place, repeat in tally.alarm_tiles]
+    if len(jobs) <= MOST_ALARMS:
+        return jobs
+    return [jobs[int(index)] for index in random.choice(len(jobs), MOST_ALARMS, replace=False)]
+
+
+def _lost_share(answers: Sequence[tuple[ProbeResult, int]]) -> float:
+    return float(np.mean([result is ProbeResult.LOST for result, _ in answers])) if answers else 0.0
 
 
 def _row(name: str, answers: Sequence[tuple[ProbeResult, int]]) -> tuple[Cell, ...]:

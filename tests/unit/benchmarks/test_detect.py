@@ -31,7 +31,8 @@ def test_contest_shows_focusd_ahead_of_the_published_score() -> None:
         "raw alarms per 10,000 tiles",
         "step of 2 D: median delay, tiles",
         "step of 2 D: found %",
-        "refocuses run without need per 10,000 tiles",
+        "refocuses run without need per 10,000 tiles, alarms",
+        "refocuses run without need per 10,000 tiles, suspicions",
     ]
     probe = report.tables[-2]
     assert probe.row("0 D from focus")["lost %"] == 0.0
