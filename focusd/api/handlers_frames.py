@@ -10,28 +10,48 @@ from focusd.api.routing import Answer, Call
 from focusd.api.schemas import FrameQuery, FramesQuery, NoBody, NoQuery
 from focusd.errors import NotFoundError
 from focusd.frame import Frame, ImagingConditions, StagePosition
+from focusd.service.turns import reacquire_from
 
 
 async def take_scan(call: Call[NoQuery, NoBody]) -> Answer:
-    """Take and judge one frame now, refocus if that is due, and answer ``{"verdict", "refocus" | null}``.
+    """Take and judge one frame now, refocus if due; answer ``{"verdict", "refocus", "reacquire_from"}``.
 
-    A client that leaves before its scan has begun takes its wish with it; a scan once begun is finished.
+    ``refocus`` is null if none was due; after a success ``reacquire_from`` is the first frame that was taken
+    out of focus, if one was. A client that leaves before its scan has begun takes its wish with it; a scan
+    once begun is finished.
     """
     answer = await call.hold(call.verbs.scan())
-    return Answer(body={"verdict": plain(answer.verdict), "refocus": plain(answer.refocus)})
+    lost_since = reacquire_from(answer.verdict, answer.refocus)
+    return Answer(
+        body={
+            "verdict": plain(answer.verdict),
+            "refocus": plain(answer.refocus),
+            "reacquire_from": lost_since,
+        }
+    )
 
 
 async def judge_frame(call: Call[FrameQuery, FrameBody]) -> Answer:
-    """Judge a frame that others took, and answer ``{"verdict", "refocus" | null}``.
+    """Judge a frame that others took, and answer ``{"verdict", "refocus", "reacquire_from", "waits_for"}``.
 
-    With ``wait=refocus`` the answer comes when the refocus it leads to has ended.
+    With ``wait=refocus`` the answer comes when the refocus it leads to has ended: ``refocus`` is its record,
+    and ``reacquire_from`` after a success the first frame that was taken out of focus. ``waits_for`` tells
+    what a refocus that is wanted and has not begun waits for; while somebody scans, that is not waited for.
     """
     is_awaited = call.query.wait == "refocus"
     verdict, due = await call.verbs.judge(_frame(call.query, call.body), is_awaited=is_awaited)
     refocus = None
     if is_awaited and due is not None:
         refocus = await call.hold(call.verbs.wait_for_due(due, timeout_s=call.query.timeout_s))
-    return Answer(body={"verdict": plain(verdict), "refocus": plain(refocus)})
+    pending = call.verbs.status.pending_refocus
+    return Answer(
+        body={
+            "verdict": plain(verdict),
+            "refocus": plain(refocus),
+            "reacquire_from": None if due is None else reacquire_from(due.verdict, refocus),
+            "waits_for": None if pending is None else plain(pending.waits_for),
+        }
+    )
 
 
 def _frame(said: FrameQuery, body: FrameBody) -> Frame:

@@ -59,6 +59,11 @@ class Inbox:
         self._closed_because = "not connected yet"
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a microscope."""
+        return self._open
+
     def open(self) -> None:
         """Accept jobs from now on."""
         self._open = True

@@ -28,7 +28,7 @@ from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
 from focusd.service.leases import Leases
 from focusd.service.monitor import Monitor
-from focusd.service.pending import Due, Pending
+from focusd.service.pending import Due, Pending, WaitsFor
 from focusd.service.recovery import settle_open_entries
 from focusd.service.status import DaemonState, LinkStatus, Status
 from focusd.service.turns import Turns
@@ -205,10 +205,19 @@ class Supervisor:
         return await self._keeper.observe(frame, is_awaited=is_awaited)
 
     async def wait_for_due(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
-        """Wait for a refocus that is wanted; ``None`` if it is dropped or does not begin in ``timeout_s``."""
+        """Wait for a refocus that is wanted; ``None`` if it is dropped or does not begin in ``timeout_s``.
+
+        Who waits takes no frame meanwhile, so this is as good as a checkpoint. Neither a scan lease is waited
+        for, which may be held by the one who waits, nor a microscope that is away.
+        """
+        is_leased = self._pending.waits_for is WaitsFor.SCAN_LEASE and due is self._pending.due
+        if is_leased or not self._inbox.is_open:
+            return None
         try:
             async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(due.ended)
+                with self._pending.checkpoint():
+                    self._inbox.wake()
+                    return await asyncio.shield(due.ended)
         except TimeoutError:
             return None if due is self._pending.due else self._desk.current
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from focusd.errors import BusyError, LeasedError
-from focusd.records import RefocusRecord
+from focusd.records import FrameVerdict, RefocusRecord, RefocusResult
 from focusd.service.desk import RefocusDesk
 from focusd.service.jobs import Inbox
 from focusd.service.leases import Leases, ScanLease
@@ -27,6 +27,23 @@ class Checkpoint:
     working_distance_mm: float | None
     """Where the lens stands after a refocus; ``None`` if nothing was done."""
     refocus: RefocusRecord | None
+
+
+def reacquire_from(frame: FrameVerdict | None, record: RefocusRecord | None) -> int | None:
+    """Give the first frame to take again once focus is back.
+
+    Args:
+        frame: The frame that called for the refocus.
+        record: The refocus.
+
+    Returns:
+        Where the run of frames below the baseline began, else the frame itself if the lens had to be moved.
+        ``None`` when nothing is known to be gained: focus was not found, or had not been lost.
+    """
+    if frame is None or record is None or record.result is None or not record.result.is_success:
+        return None
+    itself = frame.frame_id if record.result is RefocusResult.REFOCUSED else None
+    return frame.reacquire_from or itself
 
 
 class Turns:
@@ -72,7 +89,7 @@ class Turns:
         frame = await self._store.frames.get(record.frame_id) if record.frame_id else None
         return Checkpoint(
             action=record.result.value,
-            reacquire_from=frame.reacquire_from if frame and record.result.is_success else None,
+            reacquire_from=reacquire_from(frame, record),
             working_distance_mm=record.final_working_distance_mm,
             refocus=record,
         )

@@ -65,6 +65,8 @@ async def test_a_script_that_waits_gets_its_focus_back(tmp_path: Path) -> None:
 
     assert lost["verdict"]["verdict"] in {"suspect", "out_of_focus"}
     assert lost["refocus"]["result"] == "refocused", lost["refocus"]["reason"]
+    assert lost["reacquire_from"] == lost["verdict"]["frame_id"]
+    assert (after["reacquire_from"], after["waits_for"]) == (None, None)
     assert after["verdict"]["verdict"] == "in_focus"
     assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM
 
@@ -79,7 +81,9 @@ async def test_at_checkpoints_nothing_moves_before_the_word_is_given(tmp_path: P
             "waits_for": "checkpoint",
         }
         assert list(column.moves) == []
-        assert (await client.call("POST", "v1/checkpoint"))[1]["action"] == "refocused"
+        assert first["waits_for"] == "checkpoint"
+        begun = (await client.call("POST", "v1/checkpoint"))[1]
+        assert (begun["action"], begun["reacquire_from"]) == ("refocused", first["verdict"]["frame_id"])
         for _ in range(3):
             await push(client, column)
         moves = len(column.moves)
@@ -97,6 +101,39 @@ async def test_at_checkpoints_nothing_moves_before_the_word_is_given(tmp_path: P
     assert done["working_distance_mm"] == column.working_distance_mm
     assert after["verdict"]["verdict"] == "in_focus"
     assert nothing == {"action": "none", "reacquire_from": None, "working_distance_mm": None, "refocus": None}
+
+
+async def test_who_waits_for_focus_is_at_a_checkpoint(tmp_path: Path) -> None:
+    """A script that takes no frame before its answer needs no second call; nor does it wait for itself."""
+    async with acquiring(tmp_path, mode="checkpoint") as (client, column):
+        await learn(client, column)
+        column.move_stage(z_mm=-0.016)
+        lost = await push(client, column, "&wait=refocus&timeout_s=20")
+
+    assert lost["refocus"]["result"] == "refocused", lost["refocus"]["reason"]
+    assert lost["reacquire_from"] == lost["verdict"]["frame_id"]
+
+
+async def test_a_lease_is_not_waited_for_by_its_holder(tmp_path: Path) -> None:
+    """A frame sent from within a lease is answered at once, and tells what its refocus waits for."""
+    async with acquiring(tmp_path) as (client, column):
+        await learn(client, column)
+        await client.call("POST", "v1/scan-leases", {"holder": "montage"})
+        column.move_stage(z_mm=-0.016)
+        async with asyncio.timeout(10):
+            answer = await push(client, column, "&wait=refocus")
+
+    assert (answer["refocus"], answer["reacquire_from"]) == (None, None)
+    assert answer["waits_for"] == "scan_lease"
+
+
+async def test_a_microscope_that_is_away_is_not_waited_for(tmp_path: Path) -> None:
+    """Acquisition goes on while focusd has no link, though a refocus would be due."""
+    async with daemon(NOBODY, tmp_path, frames=PUSH) as client, asyncio.timeout(10):
+        answer = await push(client, make_column(), "&wait=refocus")
+
+    assert answer["verdict"]["verdict"] == "learning"
+    assert answer["refocus"] is None
 
 
 async def test_while_somebody_scans_the_lens_stands_still(tmp_path: Path) -> None:
