@@ -14,6 +14,7 @@ from focusd.protocol.sharksem_fold import ScanEnd
 from focusd.sources.relay.events import (
     ClientMoved,
     ConditionsChanged,
+    HoldExpiring,
     PlaceChanged,
     ScanEnded,
     ScanHeld,
@@ -94,6 +95,39 @@ async def test_a_hold_is_bounded_and_logged() -> None:
     assert all(event.held_s >= 0.04 for event in relayed.of(ScanReleased))
     timed_out = [event for event in events if event["event"] == "relay_hold_timed_out"]
     assert [event["log_level"] for event in timed_out] == ["warning", "warning"]
+
+
+async def test_the_owner_is_told_before_a_hold_ends() -> None:
+    """Whoever opens the gate on that notice has it open in time, and nothing has timed out."""
+
+    def scene(port: int) -> None:
+        with PlainClient(port) as client:
+            client.send("DtEnable", 0, 1)
+            assert client.scan(1, SIDE, SIDE) == 0
+
+    async with relayed_rig(server(), max_hold_s=2.0, notice_s=5.0) as relayed:
+        relayed.gate.close("refocus")
+        playing = asyncio.create_task(asyncio.to_thread(scene, relayed.relay.port))
+        await relayed.relay.wait_held()
+        await relayed.until(lambda: bool(relayed.of(HoldExpiring)))
+        assert relayed.relay.is_holding
+        relayed.gate.open("refocus")
+        await playing
+
+    assert relayed.of(HoldExpiring) == [HoldExpiring(1, "ScScanXY", 1.0)]
+    assert [event.timed_out for event in relayed.of(ScanReleased)] == [False]
+
+
+async def test_waiting_for_a_held_scan_ends_with_the_last_client() -> None:
+    """Nobody is left to wait for."""
+    async with relayed_rig(server()) as relayed:
+        relayed.gate.close("refocus")
+        client = await asyncio.to_thread(PlainClient, relayed.relay.port)
+        waiting = asyncio.create_task(relayed.relay.wait_held())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        client.close()
+        await asyncio.wait_for(waiting, 5)
 
 
 async def test_a_session_that_dies_while_held_is_dropped() -> None:

@@ -88,6 +88,18 @@ class ScanHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldExpiring:
+    """A client's scan has waited nearly as long as it may: in ``notice_s`` it will start.
+
+    Whoever scans meanwhile must have stopped by then, or the microscope refuses the client's scan.
+    """
+
+    session: int
+    command: str
+    notice_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScanReleased:
     """A client's scan no longer waits; ``timed_out`` when the gate was still closed."""
 
@@ -107,5 +119,6 @@ RelayEvent: TypeAlias = (
     | ScanStarted
     | ScanEnded
     | ScanHeld
+    | HoldExpiring
     | ScanReleased
 )

@@ -68,7 +68,7 @@ class Relay:
             options, ScanGate() if gate is None else gate, self._spawn, self._take_frame, self._take_event
         )
         self._sessions: list[RelaySession] = []
-        self._idle = asyncio.Event()
+        self._changed = asyncio.Event()
         self._listeners: tuple[socket.socket, ...] = ()
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,11 +104,22 @@ class Relay:
         """Take over what the owner has just read of the microscope, to label the clients' frames with."""
         self._around.column.learn(state)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether a client's scan waits at the gate."""
+        return any(session.is_held for session in self._sessions)
+
     async def wait_idle(self) -> None:
         """Return when no client's scan is running; with the gate closed it stays so."""
-        while self.is_scanning:
-            self._idle.clear()
-            await self._idle.wait()
+        await self._wait_until(lambda: not self.is_scanning)
+
+    async def wait_held(self) -> None:
+        """Return when a client's scan waits at the gate, or no client is left.
+
+        That is when to work on the lens: a client between two frames still stops its scan, which stops
+        anybody's, and moves the stage. What it sent before the scan that waits has been passed on.
+        """
+        await self._wait_until(lambda: self.is_holding or not self._sessions)
 
     async def __aenter__(self) -> Relay:
         control, data = listen_on_pair(self._options.host, self._options.port)
@@ -131,6 +142,11 @@ class Relay:
             for listener in self._listeners:
                 listener.close()
             _log.info("relay_stopped", sessions=self.counters.sessions)
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     # --- accepting ---
 
@@ -163,7 +179,7 @@ class Relay:
             # Also for a task that is cancelled before it begins.
             connection.close()
             self._sessions.remove(session)
-            self._idle.set()
+            self._changed.set()
 
         self._spawn(self._serve(session, connection)).add_done_callback(over)
 
@@ -195,7 +211,7 @@ class Relay:
         self._judging.run(self._on_frame, frame)
 
     def _take_event(self, event: RelayEvent) -> None:
-        self._idle.set()
+        self._changed.set()
         self._telling.run(self._on_event, event)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

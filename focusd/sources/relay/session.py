@@ -27,9 +27,10 @@ from focusd.protocol.sharksem_fold import ScanFolder
 from focusd.protocol.sharksem_orders import SCAN_REQUESTS
 from focusd.protocol.sharksem_parts import MessageSplitter, Part
 from focusd.sources.relay.ends import ControlEnd
-from focusd.sources.relay.events import ScanHeld, ScanReleased, SessionClosed, SessionOpened
+from focusd.sources.relay.events import SessionClosed, SessionOpened
 from focusd.sources.relay.frames import FrameTap
 from focusd.sources.relay.guard import Guard
+from focusd.sources.relay.hold import ScanHold
 from focusd.sources.relay.lane import Delay, Lane
 from focusd.sources.relay.paths import LONGEST_REGISTRATION, REGISTRATION, DataPaths
 from focusd.sources.relay.shared import Surroundings
@@ -74,7 +75,8 @@ class RelaySession:
         self._over = asyncio.Event()
         self._reason = ""
         self._deadline: asyncio.TimerHandle | None = None
-        self._up = self._lane(self._client, self._upstream, self._hold, self._pass_up)
+        self._hold = ScanHold(number, around)
+        self._up = self._lane(self._client, self._upstream, self._hold.delay, self._pass_up)
         self._down = self._lane(self._upstream, self._client, self._connect_data, self._pass_down)
         self._log = structlog.get_logger(__name__).bind(session=number, client=client)
 
@@ -82,6 +84,11 @@ class RelaySession:
     def is_scanning(self) -> bool:
         """Whether a scan of this client may be running; always, when nobody reads along any more."""
         return self._folder.active or self._watching.failures > 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a scan of this client waits at the gate."""
+        return self._hold.active
 
     @property
     def wants_data(self) -> bool:
@@ -227,34 +234,6 @@ class RelaySession:
             pause=source.pause,
             resume=source.resume,
         )
-
-    def _hold(self, part: Part) -> Delay | None:
-        """Let a new scan wait while the gate is closed."""
-        if self._around.gate.is_open or not (part.begins and part.head.name in SCAN_REQUESTS):
-            return None
-        return partial(self._wait_at_gate, part.head.name)
-
-    async def _wait_at_gate(self, command: str) -> None:
-        gate, counters, max_hold_s = self._around.gate, self._around.counters, self._around.options.max_hold_s
-        counters.scans_held += 1
-        self._log.info("relay_scan_held", command=command, reason=gate.reason)
-        self._around.on_event(ScanHeld(self.number, command, gate.reason))
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        timed_out = False
-        try:
-            async with asyncio.timeout(max_hold_s):
-                await gate.wait_open()
-        except TimeoutError:
-            timed_out = True
-            counters.holds_timed_out += 1
-            self._log.warning("relay_hold_timed_out", command=command, max_hold_s=max_hold_s)
-        finally:
-            held_s = loop.time() - since
-            counters.held_s += held_s
-        if not timed_out:
-            self._log.info("relay_scan_released", command=command, held_s=round(held_s, 3))
-        self._around.on_event(ScanReleased(self.number, command, held_s, timed_out))
 
     def _pass_up(self, part: Part) -> bytes:
         self._watching.run(self._watch.request, part)

@@ -24,8 +24,12 @@ class RelayOptions:
     host: str = "127.0.0.1"
     port: int = 0
     max_hold_s: float = 300.0
+    """The longest that a client's scan waits at the gate."""
+    notice_s: float = 3.0
+    """How long before that the owner is told that it will start."""
     connect_timeout_s: float = 5.0
     linger_s: float = 2.0
+    """How long one side may take to end after the other one did."""
 
 
 @dataclass(slots=True)
