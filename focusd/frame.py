@@ -138,6 +138,17 @@ def _slug(text: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "._+") else "_" for c in text)
 
 
+@dataclass(frozen=True, slots=True)
+class FrameFile:
+    """A file as it was when a frame was read from it: another size or time is another frame."""
+
+    path: str
+    """Absolute; bytes that are no UTF-8 are written as ``\\xff``."""
+    size_bytes: int
+    mtime_ns: int
+    """Last change of the content, nanoseconds since 1970 by the clock of whoever holds the file."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One acquired image with what is known of it.
@@ -145,6 +156,7 @@ class Frame:
     ``pixels`` is 2-D uint8 or uint16 in native byte order, C-contiguous and read-only; each side
     is 64 to 32,768 px. ``working_distance_mm`` is the microscope's readback, not a setpoint.
     ``acquired_at`` is seconds since 1970 (UTC), for people; durations are never taken from it.
+    ``file`` is where it was read from; the verdict on it is kept together with the note that it was judged.
 
     Raises:
         ImageError: the pixels are none of that.
@@ -156,6 +168,7 @@ class Frame:
     acquired_at: float
     stage_position: StagePosition | None = None
     frame_id: str = field(default="")
+    file: FrameFile | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pixels", checked_pixels(self.pixels))

@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from focusd.focus.spectrum import RadialSpectrum
-from focusd.frame import ImagingConditions, ScanRegion, StagePosition
+from focusd.frame import FrameFile, ImagingConditions, ScanRegion, StagePosition
 
 
 class Verdict(StrEnum):
@@ -60,6 +60,34 @@ class FrameVerdict:
     """Standard deviation of the grey levels over the converter's range."""
     dark_fraction: float | None = None
     """Share of the pixels at zero."""
+    file: str | None = None
+    """File that the frame was read from, in a watched folder."""
+
+
+class FileOutcome(StrEnum):
+    """What became of a file in a watched folder."""
+
+    JUDGED = "judged"
+    SKIPPED = "skipped"
+    """It was there before focusd was first told to watch."""
+    REFUSED = "refused"
+    """It is no image that can be judged."""
+    BEGUN = "begun"
+    """No file but the folder itself: focusd has begun to watch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """A file in a watched folder, with which focusd is done as long as size and time stay the same."""
+
+    file: FrameFile
+    outcome: FileOutcome
+    noted_at: float
+    """Seconds since 1970."""
+    frame_id: int | None = None
+    """The verdict on it."""
+    reason: str = ""
+    """Why it was refused."""
 
 
 class RefocusResult(StrEnum):

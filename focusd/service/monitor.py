@@ -61,7 +61,7 @@ class Monitor:
         measurement = await self.measure(frame)
         watch = await self._watch(frame.conditions)
         verdict = await self._verdict(frame, measurement, watch)
-        await self._store.frames.append(verdict)
+        await self._store.frames.append(verdict, frame.file)
         _log.info(
             "frame_judged",
             frame_id=verdict.frame_id,
@@ -73,6 +73,7 @@ class Monitor:
             laplacian_variance=verdict.laplacian_variance,
             working_distance_mm=verdict.working_distance_mm,
             condition=verdict.condition,
+            file=verdict.file,
         )
         return verdict
 
@@ -176,6 +177,7 @@ class Monitor:
             mean_level=quality.mean_level,
             contrast=quality.contrast,
             dark_fraction=quality.dark_fraction,
+            file=frame.file.path if frame.file else None,
         )
 
     async def _learn(self, watch: Watch, frame: Frame, measurement: Measurement) -> None:

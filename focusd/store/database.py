@@ -8,6 +8,7 @@ from pathlib import Path
 
 from focusd.store.baselines import Baselines
 from focusd.store.file import DatabaseFile, StoreProblem
+from focusd.store.files import Files
 from focusd.store.frames import Frames
 from focusd.store.journal import Journal
 from focusd.store.references import References
@@ -21,6 +22,7 @@ class Store:
 
     Attributes:
         frames: Verdicts on frames.
+        files: Files of watched folders with which focusd is done.
         refocuses: Refocuses with their scans.
         spectra: Of those scans, where they were asked for.
         baselines: Reference sharpness by imaging condition.
@@ -32,6 +34,7 @@ class Store:
     def __init__(self, file: DatabaseFile, frames: Frames, refocuses: Refocuses) -> None:
         self._file = file
         self.frames = frames
+        self.files = Files(file)
         self.refocuses = refocuses
         self.spectra = Spectra(file)
         self.baselines = Baselines(file)

@@ -6,11 +6,14 @@ These commits survive the death of the process; a power loss may take the last f
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from pydantic import TypeAdapter
 
-from focusd.records import FrameVerdict
+from focusd.frame import FrameFile
+from focusd.records import FileNote, FileOutcome, FrameVerdict
 from focusd.store.file import DatabaseFile
+from focusd.store.files import file_row, put_file
 from focusd.store.rows import LARGEST_KEY, RowFormat, highest_key
 
 _ROWS = RowFormat("frames", TypeAdapter(FrameVerdict))
@@ -47,16 +50,25 @@ class Frames:
         self._last_id += 1
         return self._last_id
 
-    async def append(self, verdict: FrameVerdict) -> None:
+    async def append(self, verdict: FrameVerdict, file: FrameFile | None = None) -> None:
         """Keep a verdict under its ``frame_id``; the oldest go when there are too many.
 
+        Args:
+            verdict: The verdict.
+            file: Where the frame was read from; in the same transaction it is noted as judged.
+
         Raises:
-            StoreError: SQLite refused, or the id is taken.
+            StoreError: SQLite refused, or the id is taken; nothing was changed.
         """
         row = _ROWS.pack(verdict.frame_id, verdict)
+        note = None
+        if file is not None:
+            note = file_row(FileNote(file, FileOutcome.JUDGED, time.time(), frame_id=verdict.frame_id))
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO frames (frame_id, record, crc) VALUES (?, ?, ?)", row)
+            if note is not None:
+                put_file(connection, note)
             if verdict.frame_id % self._trim_every == 0:
                 # Ids are consecutive, so the bound on the id bounds the count without counting.
                 oldest = verdict.frame_id - self._max_frames

@@ -36,6 +36,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         """CREATE TABLE focus_references (condition TEXT PRIMARY KEY, record TEXT NOT NULL,
         crc INTEGER NOT NULL)""",
     ),
+    ("CREATE TABLE files (path TEXT PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",),
 )
 
 _KEY_COLUMNS = {
@@ -44,6 +45,7 @@ _KEY_COLUMNS = {
     "spectra": "refocus_id",
     "baselines": "condition",
     "focus_references": "condition",
+    "files": "path",
     "journal": "entry_id",
     "settings": "name",
 }

@@ -1,0 +1,72 @@
+"""Files of watched folders with which focusd is done: the read position, which survives restarts.
+
+A file is known by path, size and time of its last change. The note on one that was judged is written in the
+transaction of its verdict (``Frames.append``), so a process that dies has either both or none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+
+from pydantic import TypeAdapter
+
+from focusd.frame import FrameFile
+from focusd.records import FileNote, FileOutcome
+from focusd.store.file import DatabaseFile
+from focusd.store.rows import Row, RowFormat
+
+_ROWS = RowFormat("files", TypeAdapter(FileNote))
+
+
+class Files:
+    """The table of files. Every method raises ``StoreError`` when SQLite refuses."""
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+
+    async def under(self, folder: str) -> list[FileNote]:
+        """Give the notes on the files of a folder and its subfolders; none if it was never watched."""
+        # "0" is the character after "/".
+        return await self._file.select(
+            _ROWS,
+            "SELECT path, record, crc FROM files WHERE path >= ? AND path < ?",
+            (f"{folder}/", f"{folder}0"),
+        )
+
+    async def begin(self, folder: str, skipped: Iterable[FrameFile]) -> None:
+        """Note that a folder is watched from now on, and which of its files are not to be judged."""
+        now = time.time()
+        begun = FileNote(FrameFile(f"{folder}/", 0, 0), FileOutcome.BEGUN, now)
+        notes = [begun, *(FileNote(file, FileOutcome.SKIPPED, now) for file in skipped)]
+        await self._put([file_row(note) for note in notes])
+
+    async def refuse(self, file: FrameFile, reason: str) -> None:
+        """Note that a file cannot be judged."""
+        await self._put([file_row(FileNote(file, FileOutcome.REFUSED, time.time(), reason=reason))])
+
+    async def forget(self, paths: Sequence[str]) -> None:
+        """Drop the notes on files that are gone."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
+
+        await self._file.write(work, durable=False)
+
+    async def _put(self, rows: Sequence[Row]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            for row in rows:
+                put_file(connection, row)
+
+        await self._file.write(work)
+
+
+def file_row(note: FileNote) -> Row:
+    """Give the row of a note; ``StoreError`` if it cannot be stored."""
+    return _ROWS.pack(note.file.path, note)
+
+
+def put_file(connection: sqlite3.Connection, row: Row) -> None:
+    """Write a note, in a transaction that is open."""
+    connection.execute("INSERT OR REPLACE INTO files (path, record, crc) VALUES (?, ?, ?)", row)
