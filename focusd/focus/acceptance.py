@@ -6,6 +6,7 @@ metric cannot talk itself into success.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from focusd.focus.compare import sharper
@@ -33,6 +34,8 @@ class Acceptance:
     z_score: float
     """By how many standard errors the end is the sharper; negative when it is the blurrier."""
     reason: str
+    is_worse: bool = False
+    """Whether the end is clearly the blurrier; an end that is not accepted may also be as good."""
 
 
 def decide(
@@ -46,11 +49,12 @@ def decide(
     """Accept the end of a refocus only if its scan is significantly sharper than the start's.
 
     A search with a posterior has more to say than the two pictures, and is bound by it as well: the end must
-    also be the likelier place.
+    also be the likelier place. So it is by the metric asked for: a score that fell by more than its standard
+    error forbids to stay.
 
     Args:
         start: The scan before the lens moved.
-        end: A scan at the place found, of the same shape and dwell.
+        end: A scan at the place found or near it, of the same shape; its spectrum may be of another dwell.
         metric: Whose gain is reported.
         probability_nearer: That the end is nearer to focus than the start, where a posterior says so.
         settled: Whether that posterior has settled.
@@ -58,19 +62,20 @@ def decide(
     z_score = sharper(end.spectrum, start.spectrum)
     before, after = start.scores[metric], end.scores[metric]
     gain = max(after.value, 0.0) / max(before.value, before.standard_error, 1e-12)
-    if not end.quality.judgeable:
-        return Acceptance(
-            False, gain, z_score, f"the picture at the end cannot be judged: {end.quality.reason}"
-        )
+    if not end.quality.is_searchable:
+        reason = f"the picture at the end cannot be judged: {end.quality.reason}"
+        return Acceptance(False, gain, z_score, reason)
     needed = MIN_Z_SCORE
     if probability_nearer is not None:
         needed = MIN_Z_SCORE_SETTLED if settled else MIN_Z_SCORE_UNSETTLED
+    fell = before.value - after.value > math.hypot(before.standard_error, after.standard_error)
     likely = probability_nearer is None or probability_nearer > MIN_PROBABILITY_NEARER
     verb = "is sharper" if z_score >= needed else "is not clearly sharper"
     reason = f"the picture at the end {verb} than at the start (z = {z_score:.1f}, gain {gain:.2f})"
     if not likely:
         reason += f", and the end is nearer to focus only with probability {probability_nearer:.2f}"
-    return Acceptance(z_score >= needed and likely, gain, z_score, reason)
+    accepted = z_score >= needed and likely and not fell
+    return Acceptance(accepted, gain, z_score, reason, is_worse=z_score <= -MIN_Z_SCORE)
 
 
 def same_focus(one_mm: float, other_mm: float, *, depth_of_field_um: float) -> bool:

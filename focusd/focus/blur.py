@@ -125,16 +125,11 @@ class NoiseFree:
         return least
 
 
-def noise_free(
-    spectra: Sequence[RadialSpectrum], dwell_times_us: Sequence[float | None] | None = None
-) -> NoiseFree:
-    """Take the noise floors off spectra of one field.
-
-    Frames of one dwell time share a floor: see ``compare.common_floor``.
+def noise_free(spectra: Sequence[RadialSpectrum]) -> NoiseFree:
+    """Take the noise floors off spectra of one field; see ``compare.common_floor``.
 
     Args:
         spectra: With the same rings.
-        dwell_times_us: Of each; all alike unless given.
 
     Raises:
         ValueError: the spectra are of frames of different shapes.
@@ -142,12 +137,7 @@ def noise_free(
     rings = spectra[0].frequency
     if any(not np.array_equal(one.frequency, rings) for one in spectra):
         raise ValueError("spectra of frames of different shapes cannot be compared ring by ring")
-    groups = list(dwell_times_us) if dwell_times_us is not None else [None] * len(spectra)
-    floors = [0.0] * len(spectra)
-    for group in set(groups):
-        members = [i for i, own in enumerate(groups) if own == group]
-        for i, floor in zip(members, common_floor(*(spectra[i] for i in members)), strict=True):
-            floors[i] = floor
+    floors = common_floor(*spectra)
     pairs = list(zip(spectra, floors, strict=True))
     counted = np.array([one.variance(floor) + one.floor_variance(floor) for one, floor in pairs])
     levels: Floats = np.array(floors)[:, np.newaxis]
@@ -178,7 +168,7 @@ def relative_blur(
 
     Args:
         one: Spectrum of the first frame.
-        other: Of the second, of one shape and dwell with the first.
+        other: Of the second, of one shape with the first.
         slack: Relative scatter of a ring's power that is neither blur nor noise; large for different fields.
         free_gain: Whether contrast may differ too: only the shape of the spectra is compared then.
     """

@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from focusd.focus.asking import Scan, Search
 from focusd.focus.compare import SCALES_PX, Objective, comparison, finest_clear_px
 from focusd.focus.depth import LearnedDepth
-from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
 from focusd.focus.parabola import parabola_vertex
 from focusd.focus.posterior import FocusPosterior, FocusPrior, Observation, focus_posterior
@@ -50,14 +50,6 @@ _GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """What was seen at a working distance."""
-
-    working_distance_mm: float
-    measurement: Measurement
-
-
-@dataclass(frozen=True, slots=True)
 class _Interval:
     """Where Brent's method works; ``sign`` turns the axis so that its first point is the one wanted."""
 
@@ -66,7 +58,7 @@ class _Interval:
     objective: Objective
 
 
-class BrentSearch:
+class BrentSearch(Search):
     """Brent's method in a bracket around the present working distance; see the module's text.
 
     Args:
@@ -90,6 +82,7 @@ class BrentSearch:
         metric: str,
         prior: LearnedDepth | None = None,
     ) -> None:
+        super().__init__(max_scans)
         known = prior or LearnedDepth.configured(depth_of_field_um)
         self._start_mm = min(max(start_mm, low_mm), high_mm)
         self._low_mm = low_mm
@@ -98,48 +91,28 @@ class BrentSearch:
         self._foresees = metric == "log_energy"
         self._prior = FocusPrior(self._start_mm, low_mm, high_mm, known.depth_of_field_um, known.log_sd)
         self._posterior: FocusPosterior | None = None
-        self._max_scans = max_scans
         self._comparison = comparison(metric)
         self._scans: list[Scan] = []
-        self._asked = 0
-        self._pending_mm: float | None = None
         self._interval: _Interval | None = None
-        self._outcome: SearchOutcome | None = None
 
-    def ask(self) -> float | None:
-        """Give the next working distance to scan, or ``None`` when finished."""
-        if self._outcome is None and self._pending_mm is None:
-            step = self._next()
-            if isinstance(step, SearchOutcome):
-                self._outcome = self._with_evidence(step)
-            elif self._asked >= self._max_scans:
-                self._outcome = self._with_evidence(self.outcome)
-            else:
-                self._asked += 1
-                self._pending_mm = step
-        return self._pending_mm
-
-    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
-        """Report a scan."""
-        self._pending_mm = None
-        others = [scan for scan in self._scans if scan.working_distance_mm != working_distance_mm]
-        self._scans = sorted(
-            [*others, Scan(working_distance_mm, measurement)], key=lambda scan: scan.working_distance_mm
-        )
+    def _take_in(self, scan: Scan) -> None:
+        others = [one for one in self._scans if one.working_distance_mm != scan.working_distance_mm]
+        self._scans = sorted([*others, scan], key=lambda one: one.working_distance_mm)
         if self._foresees:
-            seen = [Observation(s.working_distance_mm, s.measurement.spectrum) for s in self._scans]
+            seen = [Observation(one.working_distance_mm, one.measurement.spectrum) for one in self._scans]
             self._posterior = focus_posterior(seen, self._prior)
 
-    @property
-    def outcome(self) -> SearchOutcome:
-        """The answer; before the end, the sharpest scan so far."""
-        if self._outcome is not None:
-            return self._outcome
+    def _spent(self) -> SearchOutcome:
+        """The sharpest scan so far."""
         best_mm = self._sharpest().working_distance_mm if self._scans else None
-        return SearchOutcome(best_mm, SearchResult.BUDGET, f"not settled after {len(self._scans)} scans")
+        reason = f"not settled after {len(self._scans)} scans"
+        return self._with_evidence(SearchOutcome(best_mm, SearchResult.BUDGET, reason))
 
     def _next(self) -> float | SearchOutcome:
-        """Give the next place to scan, or the end."""
+        step = self._step()
+        return self._with_evidence(step) if isinstance(step, SearchOutcome) else step
+
+    def _step(self) -> float | SearchOutcome:
         if not self._scans:
             return self._start_mm
         if len(self._scans) == 1:

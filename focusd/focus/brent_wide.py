@@ -2,17 +2,17 @@
 
 It starts with two golden-section points of the range whatever the present focus is, counts noise as sharpness
 and ends at the best of ``maxiter`` points without knowing whether that is a peak. Kept because it was asked
-for and as the yardstick; ``brent`` is the default.
+for and as the yardstick.
 """
 
 from __future__ import annotations
 
-from focusd.focus.measure import Measurement
+from focusd.focus.asking import Scan, Search
 from focusd.focus.outcome import SearchOutcome, SearchResult
-from focusd.focus.replay import Step, next_step
+from focusd.focus.replay import next_step
 
 
-class BrentWideSearch:
+class BrentWideSearch(Search):
     """``minimize_scalar(f, bounds=(low, high), method="bounded", options={"maxiter": ...})``, ask by ask.
 
     Args:
@@ -23,36 +23,24 @@ class BrentWideSearch:
     """
 
     def __init__(self, *, low_mm: float, high_mm: float, maxiter: int, max_scans: int) -> None:
+        super().__init__(max_scans)
         self._bounds = (low_mm, high_mm)
         self._maxiter = maxiter
-        self._max_scans = max_scans
         self._objective: dict[float, float] = {}
 
-    def ask(self) -> float | None:
-        """Give the next working distance to scan, or ``None`` when finished."""
-        step = self._step()
-        return None if step.done or self._is_spent() else step.x
-
-    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
-        """Report the scan at the working distance that was asked for."""
-        variance = measurement.laplacian_variance
+    def _take_in(self, scan: Scan) -> None:
+        variance = scan.measurement.laplacian_variance
         # A featureless frame has no variance: as bad as can be, yet finite, as scipy needs it.
-        self._objective[working_distance_mm] = 1.0 / max(variance, 1e-12)
+        self._objective[scan.working_distance_mm] = 1.0 / max(variance, 1e-12)
 
-    @property
-    def outcome(self) -> SearchOutcome:
-        """Scipy's answer, or the best scan so far."""
-        step = self._step()
-        if step.done:
-            return SearchOutcome(
-                step.x, SearchResult.FOUND, f"{len(self._objective)} scans of Brent's method"
-            )
-        best = min(self._objective, key=self._objective.__getitem__, default=None)
+    def _next(self) -> float | SearchOutcome:
+        step = next_step(self._objective.get, self._bounds, maxiter=self._maxiter)
+        if not step.done:
+            return step.x
+        return SearchOutcome(step.x, SearchResult.FOUND, f"{len(self._objective)} scans of Brent's method")
+
+    def _spent(self) -> SearchOutcome:
+        """The best scan so far."""
+        best_mm = min(self._objective, key=self._objective.__getitem__, default=None)
         reason = f"stopped after {len(self._objective)} scans"
-        return SearchOutcome(best, SearchResult.BUDGET, reason)
-
-    def _step(self) -> Step:
-        return next_step(self._objective.get, self._bounds, maxiter=self._maxiter)
-
-    def _is_spent(self) -> bool:
-        return len(self._objective) >= self._max_scans
+        return SearchOutcome(best_mm, SearchResult.BUDGET, reason)

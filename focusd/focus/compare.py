@@ -29,9 +29,25 @@ Objective: TypeAlias = Callable[[Measurement], float]
 
 
 def common_floor(*spectra: RadialSpectrum) -> tuple[float, ...]:
-    """Noise floor of each of some frames of one dwell: its own, but at most 1.1 times the least seen."""
-    highest = FLOOR_HEADROOM * min(spectrum.corner_power for spectrum in spectra)
-    return tuple(min(spectrum.corner_power, highest) for spectrum in spectra)
+    """Noise floor of each of some frames: its own, but at most 1.1 times what the least seen allows.
+
+    The noise of ``n`` times the dwell time has at most the power of the shorter one's, and at least an
+    ``n``-th of it.
+    """
+    return tuple(
+        min(
+            one.corner_power,
+            *(FLOOR_HEADROOM * other.corner_power * max(1.0, times_longer(other, one)) for other in spectra),
+        )
+        for one in spectra
+    )
+
+
+def times_longer(one: RadialSpectrum, other: RadialSpectrum) -> float:
+    """Tell how many times as long the beam rested on a pixel in the first; 1 where that is not known."""
+    if one.dwell_time_us is None or other.dwell_time_us is None:
+        return 1.0
+    return one.dwell_time_us / other.dwell_time_us
 
 
 def sharper(one: RadialSpectrum, other: RadialSpectrum) -> float:
@@ -88,13 +104,12 @@ class SpectralComparison:
         return sharper(one.spectrum, other.spectrum)
 
     def objective(self, scans: Sequence[Measurement]) -> Objective:
-        """Give ``V**-0.5`` at one scale and under one noise floor for all."""
+        """Give ``V**-0.5`` at one scale and above comparable noise floors."""
         spectra = [scan.spectrum for scan in scans]
-        highest_floor = FLOOR_HEADROOM * min(spectrum.corner_power for spectrum in spectra)
         sigma_px = finest_clear_px(*spectra) or SCALES_PX[-1]
 
         def value(scan: Measurement) -> float:
-            floor = min(scan.spectrum.corner_power, highest_floor)
+            floor = common_floor(scan.spectrum, *spectra)[0]
             return _inverse_root(log_energy(scan.spectrum, sigma_px, floor=floor))
 
         return value

@@ -84,8 +84,6 @@ class Observation:
 
     working_distance_mm: float
     spectrum: RadialSpectrum
-    dwell_time_us: float | None = None
-    """Scans of one dwell time share a noise floor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +168,7 @@ def focus_posterior(scans: Sequence[Observation], prior: FocusPrior) -> FocusPos
     """
     if not scans:
         raise ValueError("a posterior needs at least one scan")
-    frames = noise_free([scan.spectrum for scan in scans], [scan.dwell_time_us for scan in scans])
+    frames = noise_free([scan.spectrum for scan in scans])
     places = np.array([scan.working_distance_mm for scan in scans])
     fit = _Fit(frames, scans[0].spectrum.frequency, places)
     coarse = _coarse_grid(places, prior)
@@ -249,9 +247,10 @@ def _log_prior(grid: _Grid, prior: FocusPrior) -> Floats:
 class _Fit:
     """The scans against every cell of a grid.
 
-    Colour of the noise, a share of the floor in each ring that is the same in all scans, is integrated out:
-    with ``c`` its variance, ``k = c / (1 + c sum_m w)`` and sums over scans of one ring, the two sums of the
-    likelihood become ``sum w G y - k (sum w G) (sum w y)`` and ``sum w G**2 - k (sum w G)**2``.
+    Colour of the noise, a share of each scan's floor that is the same in all scans of a ring, is integrated
+    out: with ``c`` its amount in each scan, ``k = 1 / (1 + sum_m w c**2)`` and sums over scans of one ring,
+    the two sums of the likelihood become ``sum w G y - k (sum w c G) (sum w c y)`` and
+    ``sum w G**2 - k (sum w c G)**2``.
     """
 
     def __init__(self, frames: NoiseFree, frequency: Floats, places: Floats) -> None:
@@ -270,32 +269,31 @@ class _Fit:
         """Of each cell and shape of the spot, shape (shapes, places, depths)."""
         offset = np.abs(self._places[:, np.newaxis] - grid.focus_mm)[..., np.newaxis] / grid.depth_mm
         powers, weights = self._weights()
-        colour = np.square(NOISE_COLOUR * self._frames.floor.mean())
-        share = (colour / (1.0 + colour * weights.sum(axis=0))).astype(np.float32)
-        seen = (weights * powers).sum(axis=0).astype(np.float32)
-        weight, weighted = weights.astype(np.float32), (weights * powers).astype(np.float32)
+        coloured = NOISE_COLOUR * self._frames.floor * weights
+        share = 1.0 / (1.0 + NOISE_COLOUR * (self._frames.floor * coloured).sum(axis=0))
+        seen = (share * (coloured * powers).sum(axis=0)).astype(np.float32)
+        factors = np.stack([weights * powers, weights, coloured], axis=1).astype(np.float32)
         logged = []
         for shape in SpotShape:
-            along, square, flat = self._sums(shape, offset, weight, weighted)
-            along -= share * flat * seen
-            square -= share * np.square(flat)
+            along, square, flat = self._sums(shape, offset, factors)
+            along -= flat * seen
+            square -= share.astype(np.float32) * np.square(flat)
             fitted = np.square(np.maximum(along, 0.0)) / np.maximum(square, 1e-30)
             logged.append(0.5 * fitted.sum(axis=-1))
         return np.array(logged)
 
     def _sums(
-        self, shape: SpotShape, offset: Floats, weight: Floats32, weighted: Floats32
+        self, shape: SpotShape, offset: Floats, factors: Floats32
     ) -> tuple[Floats32, Floats32, Floats32]:
-        """Sums over scans of ``w G y``, ``w G**2`` and ``w G``."""
+        """Sums over scans of ``w G y``, ``w G**2`` and ``w c G``; ``factors`` has ``w y``, ``w``, ``w c``."""
         rows = transfer_rows(self._frequency, shape)
         along = np.zeros((*offset.shape[1:], len(self._frequency)), dtype=np.float32)
         square, flat = np.zeros_like(along), np.zeros_like(along)
-        for radius, w, wy in zip(offset, weight, weighted, strict=True):
+        for radius, (wy, w, wc) in zip(offset, factors, strict=True):
             transfer = rows.at(radius)
             along += transfer * wy
-            transferred = transfer * w
-            flat += transferred
-            square += transferred * transfer
+            flat += transfer * wc
+            square += np.square(transfer) * w
         return along, square, flat
 
     def level_gains(self, grid: _Grid, cell: Sequence[np.intp]) -> None:

@@ -101,11 +101,9 @@ class Probe:
             return second_mm if is_open else self._clipped(here_mm + 2.0 * step_mm)
         return None
 
-    def tell(
-        self, working_distance_mm: float, measurement: Measurement, *, dwell_time_us: float | None = None
-    ) -> None:
+    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
         """Report a scan; the alarm's own frame first."""
-        self._scans.append(Observation(working_distance_mm, measurement.spectrum, dwell_time_us))
+        self._scans.append(Observation(working_distance_mm, measurement.spectrum))
         self._posterior = focus_posterior(self._scans, self._prior)
 
     @property

@@ -1,44 +1,22 @@
-"""The search for focus, as ask and tell.
-
-It names a working distance, is told what a scan there showed, and names the next. It moves nothing itself and
-knows no clock.
-"""
+"""The searches for focus by name; what they have in common is in ``asking``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
+from focusd.focus.asking import Search
 from focusd.focus.brent import BrentSearch
 from focusd.focus.brent_wide import BrentWideSearch
 from focusd.focus.depth import LearnedDepth
-from focusd.focus.measure import Measurement
 from focusd.focus.metrics import metric as known_metric
 from focusd.focus.outcome import SearchOutcome, SearchResult
 from focusd.focus.spectral import SpectralSearch
 from focusd.focus.spectrum import RadialSpectrum
 
-# The outcome has a file of its own only because the searches below need it; to users it belongs here.
+# What all searches share has files of its own only because they need it; to users it belongs here.
 __all__ = ["METHODS", "Search", "SearchOutcome", "SearchResult", "SearchTask", "make_search"]
-
-
-class Search(Protocol):
-    """A search in progress."""
-
-    def ask(self) -> float | None:
-        """Give the next working distance to scan, in millimetres; ``None`` when finished.
-
-        Asked again before it was told, it gives the same answer.
-        """
-
-    def tell(self, working_distance_mm: float, measurement: Measurement) -> None:
-        """Report a scan; scans that were not asked for are welcome and cost none of the budget."""
-
-    @property
-    def outcome(self) -> SearchOutcome:
-        """The answer; before the end, the best so far with the result ``budget``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,57 +1,66 @@
-"""The search that needs three to four scans: ask the spectra where focus is, go there, and see.
+"""The search that needs three to five scans: ask the spectra where focus is, go there, and see.
 
 1. A scan at the start (or the frame that raised the alarm), and one 6 depths of field away; with a stored
    spectrum of an in-focus picture of like material, as far away as that says that focus is.
 2. From two scans the posterior (``posterior``) gives focus with an error of a tenth of the way there. Scan
-   at its vertex; when all scans so far lie on one side of it, one depth of field past it, so that focus is
-   bracketed at once.
+   at its vertex; when all scans so far lie on one side of it, somewhat past it, so that focus is bracketed
+   at once.
 3. Again, until the vertex lies near a scan, the posterior is narrow and the next nearest scan is near enough
    for an error of a tenth not to matter.
 4. Finish with the vertex of the parabola in ``V**-0.5`` through the scans next to it: this step of Brent's
    method, with its bracket at hand, trusts no model of the spot and no depth of field.
 
-It gives up when the posterior stays wide, for then there is nothing to focus on; and says so when focus lies
-beyond the range.
+Where the clearest scan so far shows too little above noise, the next ones are asked to last longer: of one
+and the same dose, a long look at a part of the field tells more of blur than a short one at all of it, since
+the noise in a ring falls with the dwell time and only with the root of the number of pixels.
+
+It gives up when the posterior stays wide and no scan differs from another, for then there is nothing to focus
+on; and says so when focus lies beyond the range.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
+from focusd.focus.asking import Scan, Search
 from focusd.focus.blur import relative_blur
-from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px
+from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px, sharper, times_longer
 from focusd.focus.depth import LearnedDepth
-from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
 from focusd.focus.parabola import parabola_vertex
 from focusd.focus.posterior import DEPTH_LOG_SD, FocusPosterior, FocusPrior, Observation, focus_posterior
 from focusd.focus.spectrum import RadialSpectrum
 
-MAX_SCANS = 6
+MAX_SCANS = 8
 SECOND_SCAN_DEPTHS = 6.0
 REFERENCE_DEPTHS = (3.0, 15.0)
 """Shortest and longest second step that a reference spectrum may ask for."""
 REFERENCE_SLACK = 0.3
 """How far the spectra of two fields of like material differ, ring by ring."""
-PAST_VERTEX_DEPTHS = 1.0
+PAST_VERTEX_DEPTHS = (1.0, 3.0)
+"""Least and most that a scan goes past the vertex to bracket it ..."""
+PAST_VERTEX_SDS = 0.3
+"""... and how far in standard deviations of the posterior."""
 NEAR_DEPTHS = 0.6
 """A scan this near to the vertex shows what the vertex would show."""
 NEAR_BRACKETED_DEPTHS = 2.2
 """The same where scans on both sides pin the vertex down."""
-BRACKET_DEPTHS = (0.8, 8.0)
+BRACKET_DEPTHS = (0.6, 12.0)
 """How far to the side of the vertex a scan must and may be to bracket it."""
 BRACKETING_STEP_DEPTHS = 3.0
-NARROW_DEPTHS = 0.7
+NARROW_DEPTHS = 0.8
 """Standard deviation of a posterior that has settled."""
 ERROR_OF_DISTANCE = 0.1
 """Error of the vertex as a share of the distance to the scans that tell it."""
 WIDE_DEPTHS = 10.0
 """Standard deviation of a posterior that knows nothing ..."""
 GIVE_UP_AFTER = 4
-"""... and after how many scans that is taken for an answer."""
+"""... after how many scans that is taken for an answer ..."""
+DIFFERENT = 3.0
+"""... unless two of them differ by so many standard errors."""
 UNSETTLED_DEPTHS = 2.0
 """Standard deviation with which a search that has spent its budget has found nothing."""
 SURE = 0.95
@@ -68,16 +77,15 @@ LONG_STEP_DEPTHS = 24.0
 """... and the step out from the start, when it does not even know the side."""
 STEP_PER_SCALE = 1.5
 """Second step in depths of field for each pixel of the finest scale that stands clear of noise."""
+CLEAR_SIGNAL_TO_NOISE = 16.0
+"""Coarse detail so clear lets the model of blur, not noise, decide how well focus is known."""
+DWELL_FACTORS = (1.0, 2.0, 4.0)
+"""How many times as long as the first a scan may be asked to last."""
+_NEARLY = 0.85
+"""A factor that comes so near to what is wanted will do."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    working_distance_mm: float
-    measurement: Measurement
-    dwell_time_us: float | None
-
-
-class SpectralSearch:
+class SpectralSearch(Search):
     """The search by relative blur; see the module's text.
 
     Args:
@@ -101,57 +109,33 @@ class SpectralSearch:
         prior: LearnedDepth | None = None,
         reference: RadialSpectrum | None = None,
     ) -> None:
+        super().__init__(min(max_scans, MAX_SCANS))
         depth_um = depth_of_field_um if prior is None else prior.depth_of_field_um
         log_sd = DEPTH_LOG_SD if prior is None else prior.log_sd
         self._start_mm = min(max(start_mm, low_mm), high_mm)
         self._prior = FocusPrior(self._start_mm, low_mm, high_mm, depth_um, log_sd)
         self._depth_mm = depth_um / 1000.0
-        self._max_scans = min(max_scans, MAX_SCANS)
         self._reference = reference
         self._least_scans = 3
-        self._scans: list[_Scan] = []
-        self._asked = 0
-        self._pending_mm: float | None = None
+        self._scans: list[Scan] = []
         self._posterior: FocusPosterior | None = None
-        self._outcome: SearchOutcome | None = None
 
-    def ask(self) -> float | None:
-        """Give the next working distance to scan, or ``None`` when finished."""
-        if self._outcome is None and self._pending_mm is None:
-            step = self._next()
-            if isinstance(step, SearchOutcome):
-                self._outcome = step
-            elif self._asked >= self._max_scans:
-                self._outcome = self._spent()
-            else:
-                self._asked += 1
-                self._pending_mm = step
-        return self._pending_mm
-
-    def tell(
-        self, working_distance_mm: float, measurement: Measurement, *, dwell_time_us: float | None = None
-    ) -> None:
-        """Report a scan; one that was not asked for costs none of the budget.
-
-        Args:
-            working_distance_mm: Where.
-            measurement: What was seen.
-            dwell_time_us: Needed only when scans differ in it: each dwell time has its noise floor.
-        """
-        self._pending_mm = None
-        self._outcome = None
-        self._scans.append(_Scan(working_distance_mm, measurement, dwell_time_us))
-        scans = [
-            Observation(s.working_distance_mm, s.measurement.spectrum, s.dwell_time_us) for s in self._scans
-        ]
-        self._posterior = focus_posterior(scans, self._prior)
+    def _take_in(self, scan: Scan) -> None:
+        self._scans.append(scan)
+        seen = [Observation(one.working_distance_mm, one.measurement.spectrum) for one in self._scans]
+        self._posterior = focus_posterior(seen, self._prior)
 
     @property
-    def outcome(self) -> SearchOutcome:
-        """The answer; before the end, the best so far with the result ``budget``."""
-        if self._outcome is not None:
-            return self._outcome
-        return self._spent()
+    def dwell_factor(self) -> float:
+        """How many times as long as the first the next scan should last: until what shows is clear."""
+        if not self._scans:
+            return 1.0
+        seen = [scan.measurement for scan in self._scans]
+        clearest = max(
+            one.quality.signal_to_noise / times_longer(one.spectrum, seen[0].spectrum) for one in seen
+        )
+        wanted = _NEARLY * CLEAR_SIGNAL_TO_NOISE
+        return next((n for n in DWELL_FACTORS if n * clearest >= wanted), DWELL_FACTORS[-1])
 
     @property
     def posterior(self) -> FocusPosterior | None:
@@ -165,7 +149,8 @@ class SpectralSearch:
             return self._start_mm
         if len(self._scans) == 1:
             return self._second_place()
-        if len(self._scans) >= GIVE_UP_AFTER and posterior.sd_mm > WIDE_DEPTHS * self._depth_mm:
+        wide = posterior.sd_mm > WIDE_DEPTHS * self._depth_mm
+        if len(self._scans) >= GIVE_UP_AFTER and wide and not self._differ():
             return self._nothing_to_see(posterior)
         if posterior.sd_mm > EXPLORING_DEPTHS * self._depth_mm:
             return self._exploring(posterior)
@@ -205,11 +190,21 @@ class SpectralSearch:
         long_mm = LONG_STEP_DEPTHS * self._depth_mm
         if posterior.probability_beyond(self._start_mm, above=True) < 0.5:
             long_mm = -long_mm
-        sides = [self._clipped(self._start_mm + step_mm) for step_mm in (long_mm, -long_mm)]
-        for place_mm in (likely_mm, *sides, posterior.mean_mm):
-            if self._distance_mm(place_mm) >= SECOND_SCAN_DEPTHS * self._depth_mm:
-                return self._clipped(place_mm)
+        sides = [self._start_mm + long_mm, self._start_mm - long_mm]
+        if self._differ():
+            # Something is seen already: look on from the scan that is likely the nearest to focus.
+            near_mm = self._nearest(likely_mm).working_distance_mm
+            step_mm = math.copysign(SECOND_SCAN_DEPTHS * self._depth_mm, likely_mm - near_mm)
+            sides = [near_mm + step_mm, near_mm - step_mm, *sides]
+        for place_mm in map(self._clipped, (likely_mm, *sides, posterior.mean_mm)):
+            if self._distance_mm(place_mm) >= (1.0 - 1e-9) * SECOND_SCAN_DEPTHS * self._depth_mm:
+                return place_mm
         return self._nothing_to_see(posterior)
+
+    def _differ(self) -> bool:
+        """Whether any scan is clearly sharper than another."""
+        spectra = [scan.measurement.spectrum for scan in self._scans]
+        return any(abs(sharper(one, other)) > DIFFERENT for one, other in combinations(spectra, 2))
 
     def _beyond(self, posterior: FocusPosterior) -> float | SearchOutcome | None:
         """Where focus seems to lie over a bound: scan at the bound, and believe it then."""
@@ -247,7 +242,9 @@ class SpectralSearch:
         if nearest < NEAR_DEPTHS:
             wanted = vertex_mm - self._open_side(offset) * BRACKETING_STEP_DEPTHS * self._depth_mm
         elif (offset < 0.0).all() or (offset > 0.0).all():
-            wanted = vertex_mm - math.copysign(PAST_VERTEX_DEPTHS, offset[0]) * self._depth_mm
+            least, most = PAST_VERTEX_DEPTHS
+            past = min(max(least, PAST_VERTEX_SDS * posterior.sd_mm / self._depth_mm), most)
+            wanted = vertex_mm - math.copysign(past, offset[0]) * self._depth_mm
         other_side = 2.0 * vertex_mm - wanted
         for place_mm in (wanted, other_side, vertex_mm):
             if self._is_new(self._clipped(place_mm)):
@@ -278,7 +275,8 @@ class SpectralSearch:
         reason = f"not settled after {len(self._scans)} scans"
         scan = self._nearest(posterior.mean_mm)
         near = abs(scan.working_distance_mm - posterior.mean_mm) < VERIFIED_DEPTHS * self._depth_mm
-        answer_mm = self._finished(posterior.mean_mm) if near else scan.working_distance_mm
+        settled = posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
+        answer_mm = self._finished(posterior.mean_mm) if near or settled else scan.working_distance_mm
         return self._ended(self._clipped(answer_mm), SearchResult.BUDGET, reason)
 
     def _nothing_to_see(self, posterior: FocusPosterior) -> SearchOutcome:
@@ -320,17 +318,12 @@ class SpectralSearch:
         most_mm = PARABOLA_MOVES_DEPTHS * self._depth_mm
         return min(max(lowest_mm, vertex_mm - most_mm), vertex_mm + most_mm)
 
-    def _triple(self, vertex_mm: float) -> list[_Scan] | None:
+    def _triple(self, vertex_mm: float) -> list[Scan] | None:
         """The scan nearest to the vertex and the nearest well to either side of it, in rising order."""
         here = self._nearest(vertex_mm)
         reach_mm, apart_mm = PARABOLA_REACH_DEPTHS * self._depth_mm, BRACKET_DEPTHS[0] * self._depth_mm
         near = sorted(
-            (
-                scan
-                for scan in self._scans
-                if abs(scan.working_distance_mm - vertex_mm) < reach_mm
-                and scan.dwell_time_us == here.dwell_time_us
-            ),
+            (scan for scan in self._scans if abs(scan.working_distance_mm - vertex_mm) < reach_mm),
             key=lambda scan: abs(scan.working_distance_mm - vertex_mm),
         )
         here_mm = here.working_distance_mm
@@ -338,7 +331,7 @@ class SpectralSearch:
         above = [scan for scan in near if scan.working_distance_mm > here_mm + apart_mm]
         return [below[0], here, above[0]] if below and above else None
 
-    def _nearest(self, place_mm: float) -> _Scan:
+    def _nearest(self, place_mm: float) -> Scan:
         return min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))
 
     def _distance_mm(self, place_mm: float) -> float:

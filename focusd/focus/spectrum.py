@@ -58,6 +58,8 @@ class RadialSpectrum:
     """Independent complex modes in each ring; the window leaves a quarter of them independent."""
     corner_power: float
     """Mean power beyond 0.5 cycles per pixel: the white noise floor."""
+    dwell_time_us: float | None = None
+    """How long the beam rested on a pixel, where spectra that are compared differ in it."""
 
     @property
     def corner_modes(self) -> float:

@@ -230,13 +230,13 @@ class RefocusDesk:
         if not self._source.takes_frames:
             # Scanned by others in a way of their own, which only their next frames can show.
             self._monitor.expect_focus()
-        if verified is None or conditions is None:
-            return
-        await self._references.learn(conditions, verified)
+        if verified is not None and conditions is not None:
+            await self._references.learn(conditions, verified)
         if not (self._source.takes_frames and self._monitor.wants_reference):
             return
-        if self._source.focus_request.beam_time_s != self._source.request.beam_time_s:
-            # The refocus has looked at a part of the frame only; the reference is a whole one.
+        is_part = self._source.focus_request.beam_time_s != self._source.request.beam_time_s
+        if is_part or verified is None or conditions is None:
+            # The refocus has looked at a part of the frame, or not quite where the lens stands now.
             frame = await self._source.take(microscope)
             verified, conditions = await self._monitor.measure(frame), frame.conditions
         await self._monitor.adopt(conditions, verified, record.final_working_distance_mm)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from focusd.focus.compare import SCALES_PX
+import structlog
+
+from focusd.errors import ScanRefusedError
+from focusd.focus.compare import SCALES_PX, times_longer
 from focusd.focus.measure import Measurement
 from focusd.focus.spectrum import RadialSpectrum, log_energy
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusScan, ScanRole
 from focusd.sources.scan import ScanSource
+
+_log = structlog.get_logger(__name__)
+
+_SAME_DWELL = 0.02
+"""Dwell times of usual scans differ by no more than this share."""
 
 
 class Looks:
@@ -40,7 +50,8 @@ class Looks:
         self._on_scan = on_scan
         self._count = 0
         self.conditions: ImagingConditions | None = None
-        """Of the last scan."""
+        """Of the usual scans, those that do not last longer."""
+        self._only_usual = False
         self.spectra: list[RadialSpectrum] = []
         """Of all scans."""
 
@@ -55,19 +66,56 @@ class Looks:
             return await self.at(working_distance_mm, ScanRole.START)
         return await self._note(frame, working_distance_mm, ScanRole.START, is_new=False)
 
-    async def at(self, working_distance_mm: float, role: ScanRole) -> Measurement:
-        """Scan with the lens as it stands, at the working distance that was read back."""
-        frame = await self._source.take_for_focus(self._microscope)
-        return await self._note(frame, working_distance_mm, role, is_new=True)
+    async def at(
+        self, working_distance_mm: float, role: ScanRole, *, dwell_factor: float = 1.0
+    ) -> Measurement:
+        """Scan with the lens as it stands, at the working distance that was read back.
+
+        Args:
+            working_distance_mm: Where the lens stands.
+            role: What for.
+            dwell_factor: How many times as long as usual the beam should rest on a pixel; the source may
+                allow less, and the microscope too.
+        """
+        longer = 1.0 if self._only_usual else self._source.allowed(dwell_factor)
+        frame = await self._longer(longer) if longer > 1.0 else None
+        if frame is None:
+            longer, frame = 1.0, await self._source.take_for_focus(self._microscope)
+        return await self._note(frame, working_distance_mm, role, is_new=True, dwell_factor=longer)
+
+    def is_usual(self, measurement: Measurement) -> bool:
+        """Tell whether a scan was taken with the usual dwell time, that of the first."""
+        return math.isclose(times_longer(measurement.spectrum, self.spectra[0]), 1.0, rel_tol=_SAME_DWELL)
+
+    async def _longer(self, dwell_factor: float) -> Frame | None:
+        """Take a scan that lasts longer; ``None`` if the microscope will not."""
+        try:
+            return await self._source.take_for_focus(self._microscope, dwell_factor=dwell_factor)
+        except ScanRefusedError as error:
+            # Perhaps it has no such dwell time. If it is for something else, the usual scan is refused too.
+            self._only_usual = True
+            _log.warning("longer_scan_refused", dwell_factor=dwell_factor, error=str(error))
+            return None
 
     async def _note(
-        self, frame: Frame, working_distance_mm: float, role: ScanRole, *, is_new: bool
+        self,
+        frame: Frame,
+        working_distance_mm: float,
+        role: ScanRole,
+        *,
+        is_new: bool,
+        dwell_factor: float = 1.0,
     ) -> Measurement:
+        asked_us = self._source.focus_request.dwell_time_us * dwell_factor
+        dwell_time_us = frame.conditions.dwell_time_us or asked_us
         measurement = await self._measure(frame)
-        self.conditions = frame.conditions
+        spectrum = replace(measurement.spectrum, dwell_time_us=dwell_time_us)
+        measurement = replace(measurement, spectrum=spectrum)
+        self.spectra.append(spectrum)
+        if self.conditions is None or self.is_usual(measurement):
+            self.conditions = frame.conditions
         score = measurement.scores[self._metric]
         energies = {f"{px:g}": log_energy(measurement.spectrum, px) for px in SCALES_PX}
-        dwell_time_us = frame.conditions.dwell_time_us or self._source.focus_request.dwell_time_us
         scan = RefocusScan(
             index=self._count,
             role=role,
@@ -84,6 +132,5 @@ class Looks:
             reason=measurement.quality.reason,
         )
         self._count += 1
-        self.spectra.append(measurement.spectrum)
-        self._on_scan(scan, frame.conditions)
+        self._on_scan(scan, self.conditions)
         return measurement

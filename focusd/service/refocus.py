@@ -26,11 +26,10 @@ from focusd.errors import (
     WorkingDistanceLimitError,
     WorkingDistanceNotSetError,
 )
-from focusd.focus.acceptance import decide, same_focus
 from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
-from focusd.focus.search import Search, SearchOutcome, SearchResult, make_search
+from focusd.focus.search import Search, make_search
 from focusd.focus.spectrum import RadialSpectrum
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.interface import Microscope
@@ -47,6 +46,7 @@ from focusd.records import (
 from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
 from focusd.service.looks import Looks
+from focusd.service.proof import Prover
 from focusd.service.references import FocusReferences
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
@@ -56,8 +56,6 @@ _log = structlog.get_logger(__name__)
 PUT_BACK_DEADLINE_S = 60.0
 APPROACH_DEPTHS = 3.0
 """Depths of field below a target that the lens goes first when it comes from above."""
-CONFIRMED_WITHIN_DEPTHS = 0.5
-"""An answer this near to the start is the start: a move would gain nothing that can be seen."""
 
 _RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
     MovedByOtherError: RefocusResult.CANCELLED,
@@ -68,15 +66,19 @@ _RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
 }
 
 LEAST_SIGNAL_TO_NOISE = 3.0
-"""With less coarse detail there is nothing but noise. A frame with little of it cannot be judged, but may be
-far out of focus: a search may find more."""
+"""With less coarse detail an alarm's frame holds nothing but noise, and the lens is left alone. Who asks for
+a refocus gets it from such a frame too: far out of focus, a textured specimen looks like that."""
 
 Ending: TypeAlias = tuple[RefocusResult, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Refocused:
-    """How a refocus ended; ``verified`` is the measurement of its last scan when the picture is in focus."""
+    """How a refocus ended.
+
+    ``verified`` is the measurement of a scan at the very end, taken as frames are, when the picture is in
+    focus; a refocus may know that without such a scan. ``conditions`` are those of the usual scans.
+    """
 
     record: RefocusRecord
     conditions: ImagingConditions | None = None
@@ -200,15 +202,16 @@ class Refocus:
         if not low_mm <= start_mm <= high_mm:
             raise WorkingDistanceLimitError(start_mm, low_mm, high_mm)
         start = await self._looks.at_start(start_mm, self._at_hand, tolerance_mm=self._tolerance_mm)
-        if not start.quality.is_searchable or start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE:
-            is_alarm = self.record.trigger is RefocusTrigger.DRIFT
+        is_alarm = self.record.trigger is RefocusTrigger.DRIFT
+        is_empty = is_alarm and start.quality.signal_to_noise < LEAST_SIGNAL_TO_NOISE
+        if is_empty or not start.quality.is_searchable:
             result = RefocusResult.BLIND if is_alarm else RefocusResult.NO_PEAK
             return result, f"nothing to focus on: {start.quality.reason}"
         lens = await self._open_lens(start_mm)
         bounds_mm = self._bounds_mm(start_mm)
         prior = await self._depths.known(self.record.condition)
         seen = [(start_mm, start)]
-        if self._settings.probe and self.record.trigger is RefocusTrigger.DRIFT:
+        if self._settings.probe and is_alarm:
             probed = await self._probe(lens, bounds_mm, prior, seen)
             if probed.result is not ProbeResult.LOST:
                 return RefocusResult(probed.result.value), probed.reason
@@ -218,8 +221,9 @@ class Refocus:
             search.tell(place_mm, measurement)
         while (target_mm := search.ask()) is not None:
             readback_mm = await lens.move(target_mm)
-            search.tell(target_mm, await self._looks.at(readback_mm, ScanRole.SEARCH))
-        return await self._prove(lens, search.outcome, start, start_mm)
+            seen_there = await self._looks.at(readback_mm, ScanRole.SEARCH, dwell_factor=search.dwell_factor)
+            search.tell(target_mm, seen_there)
+        return await self._prove(lens, search, start, start_mm)
 
     async def _probe(
         self,
@@ -240,54 +244,25 @@ class Refocus:
         _log.info("probe_finished", result=outcome.result.value, reason=outcome.reason, scans=len(seen))
         return outcome
 
-    async def _prove(self, lens: Lens, outcome: SearchOutcome, start: Measurement, start_mm: float) -> Ending:
-        """Bring the lens to the search's answer and let a scan taken there decide."""
+    async def _prove(self, lens: Lens, search: Search, start: Measurement, start_mm: float) -> Ending:
+        """Bring the lens to the search's answer and let a scan decide."""
+        outcome = search.outcome
         self._update(
             focus_mm=outcome.mean_mm,
             focus_sd_um=outcome.sd_um,
             depth_of_field_um=outcome.depth_of_field_um,
             probability_nearer=outcome.probability_nearer,
         )
-        best_mm = outcome.working_distance_mm
-        if best_mm is None or outcome.result in {SearchResult.NO_PEAK, SearchResult.EDGE_OF_RANGE}:
-            return RefocusResult(outcome.result.value), outcome.reason
-        if abs(best_mm - start_mm) <= CONFIRMED_WITHIN_DEPTHS * self._depth_of_field_mm:
-            return await self._confirm(lens, outcome)
-        end = await self._shown(outcome, best_mm, await lens.move(best_mm))
-        acceptance = decide(
-            start,
-            end,
-            metric=self._settings.metric,
-            probability_nearer=outcome.probability_nearer,
-            settled=outcome.result is SearchResult.FOUND,
-        )
-        self._update(gain=acceptance.gain, z_score=acceptance.z_score)
-        if acceptance.accepted:
-            self._verified = end
+        proof = await Prover(lens, self._looks, self._settings, search).prove(start, start_mm)
+        self._verified = proof.verified
+        if proof.result is RefocusResult.CONFIRMED_IN_FOCUS:
+            # What the search said of a move that is not made is no evidence for staying.
+            self._update(probability_nearer=None)
+        if proof.acceptance is not None:
+            self._update(gain=proof.acceptance.gain, z_score=proof.acceptance.z_score)
+        if proof.result is RefocusResult.REFOCUSED:
             await self._depths.learn(self.record.condition, outcome)
-            return RefocusResult.REFOCUSED, acceptance.reason
-        if outcome.result is SearchResult.BUDGET:
-            return RefocusResult.BUDGET_EXCEEDED, outcome.reason
-        return RefocusResult.WORSE_THAN_START, acceptance.reason
-
-    async def _confirm(self, lens: Lens, outcome: SearchOutcome) -> Ending:
-        """The sharpest picture is the one at the start: go back there, and stay."""
-        # What the search said of a move that is not made is no evidence for staying.
-        self._update(probability_nearer=None)
-        readback_mm = await lens.put_back()
-        verified = await self._shown(outcome, readback_mm, readback_mm)
-        if not verified.quality.judgeable:
-            return RefocusResult.NO_PEAK, f"nothing to focus on: {verified.quality.reason}"
-        self._verified = verified
-        return RefocusResult.CONFIRMED_IN_FOCUS, "the sharpest picture is the one at the start"
-
-    async def _shown(self, outcome: SearchOutcome, place_mm: float, readback_mm: float) -> Measurement:
-        """Give the scan that shows a place: one the search has taken there, else a fresh one."""
-        seen, seen_mm = outcome.verified_by, outcome.verified_at_mm
-        depth_um = self._settings.depth_of_field_um
-        if seen is None or seen_mm is None or not same_focus(seen_mm, place_mm, depth_of_field_um=depth_um):
-            return await self._looks.at(readback_mm, ScanRole.VERIFICATION)
-        return seen
+        return proof.result, proof.reason
 
     def _bounds_mm(self, start_mm: float) -> tuple[float, float]:
         """Where the search may go: within the limits, and not too far from the start."""

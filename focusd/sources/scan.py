@@ -46,6 +46,10 @@ class ScanSource:
         """Scan one frame of the specimen; errors are those of ``Microscope.scan``."""
         return await self._scan(microscope, self.request)
 
+    def allowed(self, dwell_factor: float) -> float:
+        """How many times as long as usual a scan of a refocus may last: its dose is never above a frame's."""
+        return max(1.0, min(dwell_factor, self.request.beam_time_s / self.focus_request.beam_time_s))
+
     async def take_for_focus(self, microscope: Microscope, *, dwell_factor: float = 1.0) -> Frame:
         """Scan what a refocus looks at, the beam resting longer by a factor where asked."""
         request = self.focus_request

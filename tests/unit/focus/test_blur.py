@@ -82,14 +82,23 @@ def test_noise_alone_tells_nothing() -> None:
 
 
 def test_each_dwell_time_has_its_floor() -> None:
-    """A long dwell's lower noise is not taken off the short dwell's frames."""
+    """A long dwell's lower noise is not taken off the short dwell's frames, nor the other way round."""
     short, long = measured(1.0, noise=400.0).spectrum, measured(1.0, noise=40.0).spectrum
 
     together = noise_free([short, long])
-    apart = noise_free([short, long], [1.0, 10.0])
+    apart = noise_free([replace(short, dwell_time_us=1.0), replace(long, dwell_time_us=10.0)])
 
     assert together.floor[:, 0] == pytest.approx([44.0, 40.0])
     assert apart.floor[:, 0] == pytest.approx([400.0, 40.0])
+
+
+def test_a_longer_dwell_is_never_the_noisier() -> None:
+    """What stands in the corners above a shorter frame's noise is picture, whatever the dwell."""
+    short, long = measured(1.0, noise=40.0).spectrum, measured(1.0, noise=400.0).spectrum
+
+    floors = noise_free([replace(short, dwell_time_us=1.0), replace(long, dwell_time_us=4.0)]).floor
+
+    assert floors[:, 0] == pytest.approx([40.0, 44.0])
 
 
 def test_spectra_of_different_shapes_are_refused() -> None:

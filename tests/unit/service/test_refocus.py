@@ -96,14 +96,14 @@ async def test_confirms_a_picture_that_is_in_focus_and_stays(store: Store) -> No
     assert refocused.verified is not None
 
 
-async def test_leaves_the_column_alone_when_there_is_nothing_to_see(store: Store) -> None:
-    """A blanked beam has no sharpness peak: nothing is moved at all."""
+async def test_gives_the_column_back_when_there_is_nothing_to_see(store: Store) -> None:
+    """A blanked beam has no sharpness peak, which only a search can tell from a specimen far out of focus."""
     microscope = FakeMicroscope(working_distance_mm=9.02, blanked=True)
 
     refocused = await make_refocus(microscope, store).run()
 
     assert refocused.record.result is RefocusResult.NO_PEAK
-    assert microscope.visited_mm == []
+    assert microscope.working_distance_mm == 9.02
     assert refocused.verified is None
 
 
