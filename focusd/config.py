@@ -89,8 +89,44 @@ class MicroscopeSettings(_Section):
 class FramesSettings(_Section):
     """Where frames come from."""
 
-    source: Literal["scan", "push"] = "scan"
-    """``scan``: focusd takes them itself; ``push``: others take them and send them to ``POST /v1/frames``."""
+    source: Literal["scan", "push", "folder"] = "scan"
+    """``scan``: focusd takes them itself; ``push``: others take them and send them to ``POST /v1/frames``;
+    ``folder``: others write them as files into ``folder.path``."""
+
+
+class FolderSettings(_Section):
+    """A folder into which others write frames as files, one image each."""
+
+    path: Path | None = None
+    """The folder; relative to the configuration file. It may be made, or mounted, later."""
+    patterns: Annotated[tuple[str, ...], Field(min_length=1)] = ("*.tif", "*.tiff", "*.png", "*.bmp")
+    """Names of the images, in any case. Names that begin with a dot never count."""
+    recursive: bool = False
+    """Whether subfolders count."""
+    existing: Literal["skip", "judge"] = "skip"
+    """What becomes of the files that are there when focusd is started for the very first time."""
+    settle_s: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
+    """A file is read when it has not changed for so long, or at once if it was renamed into place."""
+    give_up_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """A file that has not changed for so long and still is no complete image is refused until it changes."""
+    polling: bool = False
+    """For network shares, of whose changes the system does not tell: list the folder often instead."""
+    polling_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 2.0
+    """With ``polling``: how often; less often where listing takes more than a twentieth of that."""
+    rescan_s: Annotated[float, Field(ge=0.05, le=86_400)] = 30.0
+    """Without: how often the folder is listed in case that the system has lost a change."""
+    max_file_mib: Annotated[int, Field(ge=1, le=2048)] = 256
+    """Largest file that is read, and that a compressed one may unfold to."""
+    label: str = Field(default="", max_length=64)
+    """Your own word for what is imaged; baselines of different labels are kept apart."""
+    pixel_size_nm: Positive | None = None
+    """Side of a pixel on the specimen, where a file does not tell it."""
+    dwell_time_us: Positive | None = None
+    """Time the beam rests on a pixel, where a file does not tell it."""
+    accelerating_voltage_kv: Positive | None = None
+    """Of the beam, where a file does not tell it."""
+    detector: str | None = Field(default=None, min_length=1, max_length=64)
+    """Name of the detector, where a file does not tell it."""
 
 
 class RegionSettings(_Section):
@@ -307,6 +343,8 @@ class Config(_Section):
     """The microscope and the way to it."""
     frames: FramesSettings = FramesSettings()
     """Where frames come from."""
+    folder: FolderSettings = FolderSettings()
+    """A folder into which others write frames as files."""
     scan: ScanSettings = ScanSettings()
     """How focusd scans."""
     baseline: BaselineSettings = BaselineSettings()
@@ -321,3 +359,9 @@ class Config(_Section):
     """What is kept on disk."""
     log: LogSettings = LogSettings()
     """What is written to standard error."""
+
+    @model_validator(mode="after")
+    def _source_is_told(self) -> Config:
+        if self.frames.source == "folder" and self.folder.path is None:
+            raise ValueError('folder.path is required with frames.source = "folder"')
+        return self

@@ -92,7 +92,9 @@ def _with_paths_from(folder: Path, config: Config) -> Config:
     token_file = config.http.token_file
     store = config.store.model_copy(update={"directory": base / config.store.directory})
     http = config.http.model_copy(update={"token_file": base / token_file if token_file else None})
-    return config.model_copy(update={"store": store, "http": http})
+    path = config.folder.path
+    folder = config.folder.model_copy(update={"path": base / path if path else None})
+    return config.model_copy(update={"store": store, "http": http, "folder": folder})
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
