@@ -329,6 +329,52 @@ async def test_an_image_connection_whose_port_was_rewritten_finds_its_session() 
         await asyncio.to_thread(scene, relayed.relay.port)
 
 
+async def test_a_microscope_for_one_client_serves_the_relay_s_one() -> None:
+    """A server in its firewall-friendly mode ignores announced ports; a second client is closed."""
+
+    def scene(client: PlainClient) -> None:
+        images(client)
+        with socket.create_connection(("127.0.0.1", client.port), timeout=5) as second:
+            assert is_closed(second)
+
+    async with relayed_rig(server(faults=Faults(single_client=True))) as relayed:
+        await through(scene, relayed.relay.port)
+
+
+async def test_the_last_of_two_announcements_counts() -> None:
+    """The image connection of the first one is given up, here and at the microscope."""
+
+    def scene(port: int) -> None:
+        with PlainClient(port, data=False) as client:
+            client.data = client.data_socket()
+            assert client.whole("TcpRegDataPort", 1) == 0
+            assert client.whole("TcpRegDataPort", client.data.getsockname()[1]) == 0
+            client.data.connect(("127.0.0.1", port + 1))
+            wait_for(lambda: client.whole("ScGetSpeed") > 0 and rig.sessions[0].data is not None)
+            client.send("DtEnable", 0, 1)
+            assert client.scan(1, SIDE, SIDE) == 0
+            client.fetch([0], SIDE * SIDE)
+
+    rig = server()
+    async with relayed_rig(rig) as relayed:
+        await asyncio.to_thread(scene, relayed.relay.port)
+
+
+async def test_pictures_of_the_chamber_are_passed_on() -> None:
+    """What is no scan data goes through the image connection as well, and is no frame."""
+
+    def scene(client: PlainClient) -> None:
+        assert client.data is not None
+        client.send("CameraEnable", 0, 1.0, 25.0, 0)
+        name, size, *_ = HEADER.unpack(read(client.data, HEADER.size))
+        assert name.rstrip(b"\0") == b"CameraData"
+        assert len(read(client.data, size)) == size > 76_800
+
+    async with relayed_rig(server()) as relayed:
+        await through(scene, relayed.relay.port)
+    assert relayed.frames == []
+
+
 async def test_a_stranger_on_the_data_port_is_turned_away() -> None:
     """With no session waiting, or with several, a data connection from an unknown port is closed."""
 

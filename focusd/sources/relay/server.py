@@ -16,12 +16,12 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from focusd.microscope.interface import MicroscopeState
-from focusd.microscope.tcp import tune
+from focusd.sources.relay.accepting import Acceptor
 from focusd.sources.relay.column import ColumnKnowledge
 from focusd.sources.relay.events import RelayEvent
 from focusd.sources.relay.frames import RelayedFrame
@@ -30,8 +30,6 @@ from focusd.sources.relay.guard import Guard
 from focusd.sources.relay.session import RelaySession
 from focusd.sources.relay.shared import RelayCounters, RelayOptions, Surroundings
 from focusd.sources.relay.sockets import listen_on_pair
-
-_ACCEPT_PAUSE_S: Final = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +67,8 @@ class Relay:
         )
         self._sessions: list[RelaySession] = []
         self._changed = asyncio.Event()
-        self._listeners: tuple[socket.socket, ...] = ()
+        self._acceptors: tuple[Acceptor, ...] = ()
+        self._port = 0
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -77,8 +76,7 @@ class Relay:
     @property
     def port(self) -> int:
         """The control port; the data port is the next one."""
-        port: int = self._listeners[0].getsockname()[1]
-        return port
+        return self._port
 
     @property
     def counters(self) -> RelayCounters:
@@ -123,10 +121,9 @@ class Relay:
 
     async def __aenter__(self) -> Relay:
         control, data = listen_on_pair(self._options.host, self._options.port)
-        self._listeners = (control, data)
         await self._group.__aenter__()
-        self._spawn(self._accept(control, self._start_session))
-        self._spawn(self._accept(data, self._start_data))
+        self._acceptors = (Acceptor(control, self._start_session), Acceptor(data, self._start_data))
+        self._port = self._acceptors[0].port
         _log.info("relay_listening", host=self._options.host, control_port=self.port, data_port=self.port + 1)
         return self
 
@@ -134,13 +131,13 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
+        for acceptor in self._acceptors:
+            acceptor.close()
         for task in list(self._tasks):
             task.cancel()
         try:
             await self._group.__aexit__(kind, error, trace)
         finally:
-            for listener in self._listeners:
-                listener.close()
             _log.info("relay_stopped", sessions=self.counters.sessions)
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
@@ -149,26 +146,6 @@ class Relay:
             await self._changed.wait()
 
     # --- accepting ---
-
-    async def _accept(
-        self, listener: socket.socket, start: Callable[[socket.socket, tuple[str, int]], None]
-    ) -> None:
-        """Accept connections; ``asyncio.Server`` leaks those that come while it closes (Python 3.11)."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listener)
-            except OSError as error:
-                _log.warning("relay_connection_not_accepted", reason=str(error))
-                await asyncio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            try:
-                tune(connection)
-                start(connection, (str(address[0]), int(address[1])))
-            except OSError as error:
-                # It is gone already.
-                _log.info("relay_connection_not_accepted", reason=str(error))
-                connection.close()
 
     def _start_session(self, connection: socket.socket, address: tuple[str, int]) -> None:
         self.counters.sessions += 1
