@@ -9,7 +9,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from focusd.protocol.bridge import DEFAULT_PORT
 
@@ -89,9 +89,10 @@ class MicroscopeSettings(_Section):
 class FramesSettings(_Section):
     """Where frames come from."""
 
-    source: Literal["scan", "push", "folder"] = "scan"
+    source: Literal["scan", "push", "folder", "relay"] = "scan"
     """``scan``: focusd takes them itself; ``push``: others take them and send them to ``POST /v1/frames``;
-    ``folder``: others write them as files into ``folder.path``."""
+    ``folder``: others write them as files into ``folder.path``; ``relay``: others take them through focusd's
+    relay (SharkSEM)."""
 
 
 class FolderSettings(_Section):
@@ -127,6 +128,37 @@ class FolderSettings(_Section):
     """Of the beam, where a file does not tell it."""
     detector: str | None = Field(default=None, min_length=1, max_length=64)
     """Name of the detector, where a file does not tell it."""
+
+
+class RelaySettings(_Section):
+    """The relay: acquisition software connects to it as to the microscope."""
+
+    listen: str = "127.0.0.1:8310"
+    """Address and control port to listen on; images come on the next port. The protocol knows no password:
+    listen only where the microscope itself might."""
+    max_hold_s: Positive = 600.0
+    """Longest a client's scan waits for a refocus before it is let through."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str) -> str:
+        _address(listen)
+        return listen
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``listen``."""
+        return _address(self.listen)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    # 65,535 has no next port.
+    if not (
+        separator and host and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65_534
+    ):
+        raise ValueError(f'must be "HOST:PORT" with a port from 0 (a free one) to 65534, got {text!r}')
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class RegionSettings(_Section):
@@ -347,6 +379,8 @@ class Config(_Section):
     """A folder into which others write frames as files."""
     scan: ScanSettings = ScanSettings()
     """How focusd scans."""
+    relay: RelaySettings = RelaySettings()
+    """Where acquisition software connects to instead of the microscope."""
     baseline: BaselineSettings = BaselineSettings()
     """How the reference sharpness comes about."""
     drift: DriftSettings = DriftSettings()
@@ -364,4 +398,18 @@ class Config(_Section):
     def _source_is_told(self) -> Config:
         if self.frames.source == "folder" and self.folder.path is None:
             raise ValueError('folder.path is required with frames.source = "folder"')
+        return self
+
+    @model_validator(mode="after")
+    def _relay_fits(self) -> Config:
+        if self.frames.source != "relay":
+            return self
+        if self.microscope.driver != "sharksem":
+            message = "frames.source = relay needs microscope.driver = sharksem"
+            raise ValueError(f"{message}, got {self.microscope.driver}")
+        if self.relay.max_hold_s <= self.refocus.deadline_s:
+            raise ValueError(
+                f"relay.max_hold_s must be above refocus.deadline_s = {self.refocus.deadline_s:g}, "
+                f"got {self.relay.max_hold_s:g}"
+            )
         return self

@@ -91,7 +91,7 @@ async def running(
         )
         supervisor.board.listen(lambda status: notifier.status(_line(status)))
         async with asyncio.TaskGroup() as group:
-            async with serve_http(config.http, supervisor) as url:
+            async with supervisor.sources(), serve_http(config.http, supervisor) as url:
                 _log.info("started", version=__version__, url=url)
                 notifier.ready()
                 owner = group.create_task(supervisor.run(), name="owner of the microscope")

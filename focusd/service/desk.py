@@ -163,14 +163,16 @@ class RefocusDesk:
             await self._conclude(active)
         return active.record
 
-    async def abandon(self, reason: str) -> None:
+    async def abandon(
+        self, reason: str, result: RefocusResult = RefocusResult.LINK_LOST
+    ) -> RefocusRecord | None:
         """Give the place back when the admitted refocus cannot be run at all."""
         active = self._active
-        if active is not None and active.run is None:
-            active.record = replace(
-                active.record, result=RefocusResult.LINK_LOST, reason=reason, duration_s=0.0
-            )
-            await self._conclude(active)
+        if active is None or active.run is not None:
+            return None
+        active.record = replace(active.record, result=result, reason=reason, duration_s=0.0)
+        await self._conclude(active)
+        return active.record
 
     def cancel(self, refocus_id: int, reason: str) -> None:
         """End the queued or running refocus within one scan.

@@ -22,6 +22,7 @@ from focusd.service.desk import RefocusDesk
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.monitor import Monitor
+from focusd.service.neighbours import Neighbours
 from focusd.service.pending import Due, Pending
 from focusd.service.policy import Policy
 from focusd.sources.scan import ScanSource
@@ -51,6 +52,7 @@ class Keeper:
         source: Takes frames.
         desk: Runs refocuses.
         pending: Holds the wanted refocus until it may begin.
+        neighbours: Others who scan on the same microscope.
         board: Where the status is published.
         inbox: Where others leave jobs.
         heartbeat: Told of progress.
@@ -65,6 +67,7 @@ class Keeper:
         source: ScanSource,
         desk: RefocusDesk,
         pending: Pending,
+        neighbours: Neighbours,
         board: StatusBoard,
         inbox: Inbox,
         heartbeat: Heartbeat,
@@ -80,6 +83,7 @@ class Keeper:
         self._clock = clock
         self._policy = Policy(config, clock)
         self._pending = pending
+        self._neighbours = neighbours
         self._next_frame_due = 0.0
         self._store_failed = False
         self.is_paused = False
@@ -169,6 +173,13 @@ class Keeper:
         await self.refresh(microscope)
         return readback_mm
 
+    def lens_was_moved(self) -> None:
+        """Start afresh where a neighbour has put the lens: that is no drift."""
+        self._monitor.forget_suspicion()
+        self._pending.drop("a client of the relay has moved the lens")
+        self._board.update(working_distance_setpoint_mm=None, last_verdict=None)
+        self._inbox.wake()
+
     def forgive(self) -> None:
         """Start afresh by an operator's word: failures and suspicion are forgotten."""
         self._policy.forgive()
@@ -185,8 +196,9 @@ class Keeper:
 
     async def refresh(self, microscope: Microscope) -> None:
         """Read the column, which is also the sign of life of an idle link."""
-        started = self._clock()
+        started, mark = self._clock(), self._neighbours.mark()
         column = await microscope.get_state()
+        self._neighbours.learn(column, mark)
         link = replace(self._board.current.link, round_trip_s=self._clock() - started)
         self._board.update(column=column, link=link)
 
@@ -247,7 +259,18 @@ class Keeper:
 
     async def _refocus(self, microscope: Microscope, due: Due | None) -> RefocusRecord:
         """Run the admitted refocus, called for by a frame or by an operator."""
-        record = await self._desk.run(microscope, due.frame if due is not None and due.is_own else None)
+        first = due.frame if due is not None and due.is_own else None
+        if self._neighbours.is_scanning:
+            self._heartbeat.expect(2 * self._config.relay.max_hold_s)
+        try:
+            async with self._neighbours.turn("focus is being mended"):
+                record = await self._desk.run(microscope, first)
+        except TimeoutError:
+            reason = "a scan of a client of the relay does not end"
+            abandoned = await self._desk.abandon(reason, RefocusResult.CANCELLED)
+            if abandoned is None:
+                raise
+            return abandoned
         self._note_result(record, due)
         self._board.update(
             baseline=self._monitor.baseline, working_distance_setpoint_mm=record.final_working_distance_mm

@@ -13,6 +13,7 @@ import structlog
 from focusd.frame import Frame
 from focusd.records import FrameVerdict, RefocusRecord, RefocusTrigger
 from focusd.service.leases import Leases
+from focusd.service.neighbours import Neighbours
 
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +25,8 @@ class WaitsFor(StrEnum):
     """The word of the acquisition software that it is between two tiles."""
     SCAN_LEASE = "scan_lease"
     """The end of somebody's scan."""
+    CLIENT_SCAN = "client_scan"
+    """The end of a scan that a client of the relay has begun."""
     START = "start"
     """Nothing: it begins next."""
 
@@ -63,11 +66,13 @@ class Pending:
 
     Args:
         leases: While one holds nothing begins.
+        neighbours: While one of them scans nothing begins either.
         at_checkpoints: Whether nothing begins but at a checkpoint.
     """
 
-    def __init__(self, leases: Leases, *, at_checkpoints: bool) -> None:
+    def __init__(self, leases: Leases, neighbours: Neighbours, *, at_checkpoints: bool) -> None:
         self._leases = leases
+        self._neighbours = neighbours
         self._at_checkpoints = at_checkpoints
         self._checkpoints = 0
         self.due: Due | None = None
@@ -90,6 +95,8 @@ class Pending:
             return WaitsFor.SCAN_LEASE
         if self._at_checkpoints and self._checkpoints == 0:
             return WaitsFor.CHECKPOINT
+        if self._neighbours.is_scanning:
+            return WaitsFor.CLIENT_SCAN
         return WaitsFor.START
 
     @property

@@ -8,6 +8,7 @@ from enum import StrEnum
 from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
 from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.leases import ScanLease
+from focusd.service.neighbours import RelayStatus
 from focusd.service.pending import PendingRefocus
 
 
@@ -68,6 +69,8 @@ class Status:
     """A refocus that is wanted and has not begun."""
     scan_leases: tuple[ScanLease, ...] = ()
     """Those who scan now, for whom the lens is left alone."""
+    relay: RelayStatus | None = None
+    """The relay and its clients; ``None`` without one."""
     reason: str = ""
     """Why it is paused, degraded or disconnected."""
     counters: Counters = field(default_factory=Counters)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
 import structlog
@@ -28,8 +28,10 @@ from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
 from focusd.service.leases import Leases
 from focusd.service.monitor import Monitor
+from focusd.service.neighbours import Neighbours, Nobody
 from focusd.service.pending import Due, Pending, WaitsFor
 from focusd.service.recovery import settle_open_entries
+from focusd.service.relaying import RelayClients
 from focusd.service.status import DaemonState, LinkStatus, Status
 from focusd.service.turns import Turns
 from focusd.sources.scan import ScanSource
@@ -72,9 +74,19 @@ class Supervisor:
             config, store, monitor=self._monitor, source=source, board=self.board, heartbeat=heartbeat
         )
         self._leases = Leases(clock)
-        self._pending = Pending(self._leases, at_checkpoints=config.refocus.mode == "checkpoint")
+        relays = config.frames.source == "relay"
+        self._relay = RelayClients(config.relay, config.microscope) if relays else None
+        self._neighbours: Neighbours = self._relay or Nobody()
+        self._pending = Pending(
+            self._leases, self._neighbours, at_checkpoints=config.refocus.mode == "checkpoint"
+        )
         self.turns = Turns(
-            leases=self._leases, pending=self._pending, desk=self._desk, inbox=self._inbox, store=store
+            leases=self._leases,
+            neighbours=self._neighbours,
+            pending=self._pending,
+            desk=self._desk,
+            inbox=self._inbox,
+            store=store,
         )
         self._keeper = Keeper(
             config,
@@ -82,6 +94,7 @@ class Supervisor:
             source=source,
             desk=self._desk,
             pending=self._pending,
+            neighbours=self._neighbours,
             board=self.board,
             inbox=self._inbox,
             heartbeat=heartbeat,
@@ -89,6 +102,23 @@ class Supervisor:
         )
 
     # --- life ---
+
+    @asynccontextmanager
+    async def sources(self) -> AsyncIterator[None]:
+        """Take in the frames of others for the length of an ``async with`` block.
+
+        Raises:
+            OSError: the relay's address cannot be listened on.
+        """
+        if self._relay is None:
+            yield
+            return
+        async with self._relay.listening(), asyncio.TaskGroup() as group:
+            judge = group.create_task(self._relay.serve(self), name="judge of relayed frames")
+            try:
+                yield
+            finally:
+                judge.cancel()
 
     async def run(self) -> None:
         """Connect and keep focus for ever; a lost link is made again with growing pauses."""
@@ -167,13 +197,37 @@ class Supervisor:
             ),
         )
 
+    # --- what the relay tells ---
+
+    async def observe_relayed(self, frame: Frame) -> tuple[FrameVerdict, Due | None]:
+        """Judge a client's frame; give the refocus that is to come before the clients' next scan."""
+        verdict, due = await self._keeper.observe(frame, is_awaited=True)
+        if self._pending.waits_for in {WaitsFor.SCAN_LEASE, WaitsFor.CHECKPOINT}:
+            return verdict, None
+        return verdict, due
+
+    def lens_was_moved(self) -> None:
+        """A client has moved the lens by its own will."""
+        self._keeper.lens_was_moved()
+
+    def clients_wait_no_longer(self) -> None:
+        """A client's scan was let through while focusd was at work."""
+        self._desk.cancel_any("a client's scan could be held no longer")
+
+    def wake(self) -> None:
+        """Something has changed that may be waited for."""
+        self._inbox.wake()
+
     # --- verbs for the control endpoint ---
 
     @property
     def status(self) -> Status:
         """The present snapshot."""
         return replace(
-            self.board.current, pending_refocus=self._pending.shown, scan_leases=self._leases.current
+            self.board.current,
+            pending_refocus=self._pending.shown,
+            scan_leases=self._leases.current,
+            relay=self._neighbours.status,
         )
 
     @property
@@ -190,6 +244,7 @@ class Supervisor:
         """
         self._refuse_while_paused()
         self.turns.refuse_while_leased("a scan")
+        self.turns.refuse_while_clients_scan("a scan")
         return await self._inbox.put("the scan", self._keeper.scan)
 
     async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:
@@ -290,6 +345,7 @@ class Supervisor:
             raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
         self._desk.refuse_while_busy("moving the lens")
         self.turns.refuse_while_leased("moving the lens")
+        self.turns.refuse_while_clients_scan("moving the lens")
         return await self._inbox.put(
             "the move", lambda microscope: self._keeper.move(microscope, working_distance_mm)
         )

@@ -10,6 +10,7 @@ from focusd.records import FrameVerdict, RefocusRecord, RefocusResult
 from focusd.service.desk import RefocusDesk
 from focusd.service.jobs import Inbox
 from focusd.service.leases import Leases, ScanLease
+from focusd.service.neighbours import Neighbours
 from focusd.service.pending import Pending
 from focusd.store.database import Store
 
@@ -51,6 +52,7 @@ class Turns:
 
     Args:
         leases: Of those who scan.
+        neighbours: They scan too.
         pending: The refocus that is wanted.
         desk: The refocus that runs.
         inbox: Wakes the owner of the microscope.
@@ -58,9 +60,17 @@ class Turns:
     """
 
     def __init__(
-        self, *, leases: Leases, pending: Pending, desk: RefocusDesk, inbox: Inbox, store: Store
+        self,
+        *,
+        leases: Leases,
+        neighbours: Neighbours,
+        pending: Pending,
+        desk: RefocusDesk,
+        inbox: Inbox,
+        store: Store,
     ) -> None:
         self._leases = leases
+        self._neighbours = neighbours
         self._pending = pending
         self._desk = desk
         self._inbox = inbox
@@ -126,6 +136,11 @@ class Turns:
             holders = ", ".join(sorted({lease.holder for lease in held}))
             message = f"{what} is not possible while {holders} scans"
             raise LeasedError(message, free_in_s=self._leases.free_in_s)
+
+    def refuse_while_clients_scan(self, what: str) -> None:
+        """Raise ``LeasedError`` while a client of the relay scans."""
+        if self._neighbours.is_scanning:
+            raise LeasedError(f"{what} is not possible while a client of the relay scans", free_in_s=1.0)
 
     async def _wait_for_focus(self) -> RefocusRecord | None:
         """Wait until no refocus runs or is about to begin; give the last that was waited for."""

@@ -46,6 +46,10 @@ class FrameQueue:
         self.dropped = 0
         """Frames that were never judged because newer ones came."""
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._frames)
+
     def put(self, frame: RelayedFrame) -> None:
         """Add a frame; what ``Relay`` is given as ``on_frame``."""
         self.dropped += len(self._frames) == self._frames.maxlen

@@ -8,6 +8,7 @@ import pytest
 from focusd.frame import Frame, ImagingConditions
 from focusd.records import RefocusTrigger
 from focusd.service.leases import Leases
+from focusd.service.neighbours import Nobody
 from focusd.service.pending import Due, Pending, WaitsFor
 from tests.unit.api.fake_supervisor import verdict
 
@@ -37,7 +38,7 @@ async def test_it_begins_only_when_nothing_keeps_it(
 ) -> None:
     """A scan lease goes before everything."""
     leases = Leases()
-    pending = Pending(leases, at_checkpoints=at_checkpoints)
+    pending = Pending(leases, Nobody(), at_checkpoints=at_checkpoints)
     wanted = pending.want(due())
     if leased:
         leases.take("montage", 60.0)
@@ -53,7 +54,7 @@ async def test_it_begins_only_when_nothing_keeps_it(
 
 async def test_the_first_alarm_is_kept_and_a_dropped_one_is_told() -> None:
     """The first knows when drift began; whoever waits for one that is not wanted any more is let go."""
-    pending = Pending(Leases(), at_checkpoints=True)
+    pending = Pending(Leases(), Nobody(), at_checkpoints=True)
     first = pending.want(due(7))
 
     assert pending.want(due(8)) is first
@@ -66,7 +67,7 @@ async def test_the_first_alarm_is_kept_and_a_dropped_one_is_told() -> None:
 
 async def test_it_comes_next_until_it_has_ended() -> None:
     """Whoever wants to scan waits for one that is about to begin, and for one that has just begun."""
-    pending = Pending(Leases(), at_checkpoints=False)
+    pending = Pending(Leases(), Nobody(), at_checkpoints=False)
     wanted = pending.want(due())
 
     assert pending.next is wanted
