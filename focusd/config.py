@@ -235,7 +235,7 @@ class BaselineSettings(_Section):
     learn_frames: Annotated[int, Field(ge=1, le=1000)] = 10
     """Judgeable frames that policy ``learn`` needs."""
     follow_frames: Annotated[int, Field(ge=0, le=1000)] = 300
-    """Frames are compared with the median of so many that were found in focus, between 0.8 and 2 times the
+    """Frames are compared with the median of so many that were found in focus, but at least 0.8 of the
     baseline; 0 compares them with the baseline itself."""
 
 

@@ -2,7 +2,7 @@
 
 One rule guards it: a baseline never gets worse but by an operator's act. Otherwise a run of slightly blurred
 frames would become the norm, and the next run, slightly worse, after it. What frames are compared with may
-follow the content of the specimen, but only within a band about the baseline, however long it goes on.
+follow the content of the specimen, but never far below the baseline, however long it goes on.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from statistics import median
 
 from focusd.focus.spectrum import Score
 
-ANCHOR_FRAMES = 10
-"""As many frames as a baseline counts for in the running reference."""
-LOWEST, HIGHEST = 0.8, 2.0
-"""How far from the baseline the running reference may go, as a factor. Content scatters by 0.1 to 0.4 in the
+VERIFIED_FRAMES = 10
+"""As many frames as a verified picture counts for in the running reference, the baseline's own too."""
+LOWEST = 0.8
+"""How far below the baseline the running reference may go, as a factor. Content scatters by 0.1 to 0.4 in the
 logarithm (one sigma), and 1.3 depths of field take ``band_ratio`` down to 0.8."""
 
 
@@ -47,16 +47,16 @@ class BaselineLearner:
 
 
 class RunningReference:
-    """What frames are compared with: the median of recent frames in focus, within a band about the baseline.
+    """What frames are compared with: the median of recent frames in focus, but never far below the baseline.
 
     A baseline from one verified picture is as far from the rest of the specimen as its content happens to be:
-    where textures wander in simulation, one frame as the reference raised three times the false alarms that
-    this does. Downwards the band is what content alone makes one picture differ by, so a slow loss of focus
-    can take the reference along no farther than that. Upwards it is wider: no loss of focus makes frames
-    sharper, and a poor first picture must not hide one.
+    where textures wander in simulation, one frame as the reference raised twice the false alarms that this
+    does. Downwards it may go as far as content alone makes one picture differ, so a slow loss of focus can
+    take it along no farther than that. Upwards nothing holds it: no loss of focus makes frames sharper, and a
+    poor first picture must not hide one.
 
     Args:
-        anchor: The baseline's sharpness; it counts as ``ANCHOR_FRAMES`` frames.
+        anchor: The baseline's sharpness; it counts as ``VERIFIED_FRAMES`` frames.
         frames: Recent frames that count; 0 keeps the reference at the anchor.
 
     Raises:
@@ -70,10 +70,15 @@ class RunningReference:
         self._recent: deque[float] = deque(maxlen=frames)
         self.value = anchor
 
-    def learn(self, sharpness: float) -> None:
-        """Take in a frame that was found in focus."""
+    def learn(self, sharpness: float, *, verified: bool = False) -> None:
+        """Take in a frame that was found in focus.
+
+        Args:
+            sharpness: Of the frame.
+            verified: Whether other scans of its field have shown that it is in focus, not only its own score.
+        """
         if self._recent.maxlen == 0 or not sharpness > 0.0:
             return
-        self._recent.append(sharpness)
-        middle = median([*self._recent, *[self.anchor] * ANCHOR_FRAMES])
-        self.value = min(max(middle, LOWEST * self.anchor), HIGHEST * self.anchor)
+        self._recent.extend([sharpness] * (VERIFIED_FRAMES if verified else 1))
+        middle = median([*self._recent, *[self.anchor] * VERIFIED_FRAMES])
+        self.value = max(middle, LOWEST * self.anchor)

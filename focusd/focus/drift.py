@@ -24,8 +24,9 @@ EXPLAINED_BY_NOISE = 1.0
 None would double the false alarms at low dose, two would miss a step of 2 depths of field in six."""
 SUSPECT_SHARE = 0.5
 """Share of a chart's limit from which on a frame that is below the reference is suspect."""
-MOST_DEVIATION = 6.0
-"""One frame counts for at most so many units of scatter: a single odd one never raises a chart's alarm."""
+MOST_DEVIATION = 3.0
+"""One frame counts for at most so many units of scatter: content has heavy tails, and a few odd frames in a
+row must not raise a chart's alarm."""
 
 
 class DriftState(StrEnum):

@@ -289,3 +289,5 @@ class Keeper:
             self._board.set_degraded(None)
         elif due is not None and record.result in _NO_MATTER_OF_FOCUS:
             self._monitor.forget_suspicion()
+            if due.is_own and record.result is RefocusResult.NOT_FOCUS_RELATED:
+                self._monitor.vouch_for(due.verdict)

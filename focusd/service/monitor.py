@@ -105,6 +105,12 @@ class Monitor:
         """Whether focus must be found before there can be a baseline for frames like the last."""
         return self.wants_reference and not (self._current is not None and self._current.is_focused)
 
+    def vouch_for(self, verdict: FrameVerdict) -> None:
+        """Take a frame for in focus, whatever its score: a probe of its field has shown that it is."""
+        for watch in self._watches:
+            if watch.conditions.key == verdict.condition and verdict.sharpness is not None:
+                watch.vouch_for(verdict.sharpness)
+
     def forget_suspicion(self) -> None:
         """Drop what the detectors have gathered, e.g. after a pause."""
         for watch in self._watches:

@@ -94,6 +94,11 @@ class Watch:
         self._detector.reset()
         self._signal.reset()
 
+    def vouch_for(self, sharpness: float) -> None:
+        """Let the reference follow a frame that other scans have shown to be in focus."""
+        if self._reference is not None:
+            self._reference.learn(sharpness, verified=True)
+
     def judge(self, frame_id: int, measurement: Measurement) -> Judgement:
         """Give the verdict on the next frame of this condition."""
         quality = measurement.quality

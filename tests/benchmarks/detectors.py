@@ -10,6 +10,7 @@ from typing import Protocol
 from focusd.config import BaselineSettings, DriftSettings
 from focusd.focus.baseline import BaselineLearner, RunningReference
 from focusd.focus.drift import DETECTORS, DriftDetector, DriftState, make_detector
+from focusd.focus.probe import LOST_DEPTHS
 from focusd.focus.spectrum import Score
 from tests.benchmarks.tiles import Tile
 
@@ -34,6 +35,9 @@ class Watch(Protocol):
 
 class OwnWatch:
     """One of focusd's detectors, fed as the monitor feeds it.
+
+    An alarm is probed, and a frame that the probe finds in focus teaches the reference; here the judge tells.
+    How surely the probe tells is in its own table.
 
     Args:
         detector: The detector.
@@ -74,6 +78,8 @@ class OwnWatch:
         if decision.verdict is not DriftState.OUT_OF_FOCUS:
             return False
         self._detector.reset()
+        if tile.defocus_depths < LOST_DEPTHS:
+            self._reference.learn(score.value, verified=True)
         return True
 
     def _follow(self, anchor: float) -> RunningReference:

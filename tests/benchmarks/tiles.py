@@ -56,6 +56,8 @@ class Tile:
     place: Place | None = None
     repeat: int = 0
     """Which of the scans at its level it is."""
+    defocus_depths: float = 0.0
+    """*Judge.* Distance from focus, in D."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def look_at(place: Place) -> list[list[Tile]]:
         scope.move(focus_mm + level * scope.depth_mm)
         measurements = [measure(scope.scan(), METRICS) for _ in range(REPEATS)]
         tiles.append(
-            [Tile(one.quality.judgeable, one.scores, place, i) for i, one in enumerate(measurements)]
+            [Tile(one.quality.judgeable, one.scores, place, i, level) for i, one in enumerate(measurements)]
         )
     return tiles
 

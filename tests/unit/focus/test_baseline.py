@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusd.focus.baseline import HIGHEST, LOWEST, BaselineLearner, RunningReference
+from focusd.focus.baseline import LOWEST, BaselineLearner, RunningReference
 from focusd.focus.drift import DriftState, RatioDetector
 from focusd.focus.spectrum import Score
 
@@ -54,15 +54,43 @@ def test_the_reference_follows_what_frames_in_focus_are_like() -> None:
     assert reference.anchor == 1.1
 
 
-@given(st.floats(0.1, 10.0), st.lists(st.floats(0.0, 100.0), max_size=80), st.integers(0, 30))
+@given(
+    st.floats(0.1, 10.0),
+    st.lists(st.tuples(st.floats(0.0, 100.0), st.booleans()), max_size=80),
+    st.integers(0, 30),
+)
 @settings(max_examples=50, deadline=None)
-def test_nothing_takes_the_reference_out_of_its_band(anchor: float, values: list[float], frames: int) -> None:
-    """However many frames of whatever kind come, the reference stays near the baseline."""
-    reference = RunningReference(anchor, frames)
+def test_nothing_takes_the_reference_far_below_the_baseline(
+    anchor: float, frames: list[tuple[float, bool]], follow: int
+) -> None:
+    """However many frames of whatever kind come, verified or not, the reference hardly sinks."""
+    reference = RunningReference(anchor, follow)
 
-    for value in values:
-        reference.learn(value)
-        assert LOWEST * anchor <= reference.value <= HIGHEST * anchor
+    for value, verified in frames:
+        reference.learn(value, verified=verified)
+        assert LOWEST * anchor <= reference.value <= max(anchor, *[value for value, _ in frames])
+
+
+def test_a_poor_first_picture_does_not_hide_a_loss() -> None:
+    """A baseline of a tenth of what frames are like gives way to them altogether."""
+    reference = RunningReference(0.1, frames=100)
+
+    for _ in range(30):
+        reference.learn(1.0)
+
+    assert reference.value == 1.0
+
+
+def test_a_verified_frame_counts_as_much_as_the_baseline() -> None:
+    """Two frames that a probe has vouched for outvote the baseline and a few others."""
+    reference = RunningReference(1.0, frames=100)
+    for _ in range(5):
+        reference.learn(1.0)
+
+    for _ in range(2):
+        reference.learn(0.85, verified=True)
+
+    assert reference.value == 0.85
 
 
 def test_ten_odd_frames_hardly_move_the_reference() -> None:

@@ -113,15 +113,15 @@ def made(name: str) -> DriftDetector:
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_notices_a_loss_and_recovers(name: str) -> None:
-    """A third of the reference is an alarm within ten frames, named from its first; good frames end it."""
+    """A third of the reference is an alarm within 20 frames, named from its first; good frames end it."""
     detector = made(name)
-    good, lost = [Score(1.02, 0.02), Score(1.06, 0.02)] * 30, [Score(0.35, 0.02)] * 10
+    good, lost = [Score(1.02, 0.02), Score(1.06, 0.02)] * 30, [Score(0.35, 0.02)] * 20
 
     decisions = [detector.fold(i, score, 1.0) for i, score in enumerate(good + lost + good)]
 
     alarms = [i for i, one in enumerate(decisions) if one.verdict is DriftState.OUT_OF_FOCUS]
     assert alarms
-    assert 60 <= min(alarms) <= max(alarms) < 70
+    assert 60 <= min(alarms) <= max(alarms) < 80
     assert decisions[alarms[0]].first_below == 60
     assert (decisions[-1].verdict, decisions[-1].first_below) == (DriftState.IN_FOCUS, None)
 

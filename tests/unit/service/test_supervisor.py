@@ -148,6 +148,24 @@ async def test_a_place_where_focus_was_not_the_matter_is_left_alone(store: Store
     assert status.state is not DaemonState.DEGRADED
 
 
+async def test_a_frame_that_the_probe_vouches_for_teaches_the_reference(store: Store) -> None:
+    """After the look the reference has come down to what the specimen is like now; the baseline has not."""
+    bench = Bench(store, FakeMicroscope(), refocus={"place_cool_down_s": 0})
+    async with running(bench):
+        await bench.supervisor.scan()
+        baseline = bench.supervisor.status.baseline
+        assert baseline is not None
+        demanding = replace(baseline, sharpness={name: v * 1.5 for name, v in baseline.sharpness.items()})
+        await bench.supervisor.put_baseline(demanding)
+        answers = [await bench.supervisor.scan() for _ in range(9)]
+        status = bench.supervisor.status
+
+    looks = [answer.refocus.result for answer in answers if answer.refocus]
+    assert looks == [RefocusResult.NOT_FOCUS_RELATED]
+    assert answers[-1].verdict.verdict is Verdict.IN_FOCUS
+    assert status.baseline == demanding
+
+
 async def test_whoever_waits_for_a_verdict_has_the_first_suspicion_probed(store: Store) -> None:
     """On request one blurred frame is enough for the probe, and focus is found again before the answer."""
     bench = Bench(store, FakeMicroscope(), refocus={"probe_suspicion": True})
