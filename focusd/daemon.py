@@ -22,6 +22,7 @@ from focusd.focus.metrics import METRICS
 from focusd.microscope.registry import connect, driver_names
 from focusd.notify import Notifier
 from focusd.service.heartbeat import Heartbeat
+from focusd.service.intake import taking_files
 from focusd.service.status import Status
 from focusd.service.supervisor import Supervisor
 from focusd.store.database import open_store
@@ -91,7 +92,11 @@ async def running(
         )
         supervisor.board.listen(lambda status: notifier.status(_line(status)))
         async with asyncio.TaskGroup() as group:
-            async with supervisor.sources(), serve_http(config.http, supervisor) as url:
+            async with (
+                supervisor.sources(),
+                taking_files(config, supervisor),
+                serve_http(config.http, supervisor) as url,
+            ):
                 _log.info("started", version=__version__, url=url)
                 notifier.ready()
                 owner = group.create_task(supervisor.run(), name="owner of the microscope")

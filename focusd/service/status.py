@@ -10,6 +10,7 @@ from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.leases import ScanLease
 from focusd.service.neighbours import RelayStatus
 from focusd.service.pending import PendingRefocus
+from focusd.sources.folder.status import FolderStatus
 
 
 class DaemonState(StrEnum):
@@ -71,6 +72,8 @@ class Status:
     """Those who scan now, for whom the lens is left alone."""
     relay: RelayStatus | None = None
     """The relay and its clients; ``None`` without one."""
+    folder: FolderStatus | None = None
+    """The watched folder; ``None`` without one."""
     reason: str = ""
     """Why it is paused, degraded or disconnected."""
     counters: Counters = field(default_factory=Counters)

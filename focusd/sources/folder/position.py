@@ -1,0 +1,82 @@
+"""Which files are done with: the read position that survives restarts.
+
+The store holds it; here is a copy for looking up, which is changed only after the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from focusd.frame import FrameFile
+from focusd.store.files import Files
+
+KEPT_GONE = 10_000
+"""Notes on files that are gone are kept for so many, because a file or a whole share may come back."""
+
+
+class ReadPosition:
+    """The files of one folder that need not be looked at again, by path, size and time.
+
+    Args:
+        files: Where it is kept.
+        folder: Absolute path of the folder.
+        kept_gone: How many files that are gone are remembered.
+    """
+
+    def __init__(self, files: Files, folder: str, *, kept_gone: int = KEPT_GONE) -> None:
+        self._files = files
+        self._folder = folder
+        self._kept_gone = kept_gone
+        self._done: dict[str, tuple[int, int]] = {}
+        self.is_begun = False
+        """Whether the folder has been watched before, also by an earlier run of focusd."""
+
+    async def recall(self) -> None:
+        """Take up what the store knows; ``StoreError`` if it cannot be read."""
+        notes = await self._files.under(self._folder)
+        self._done = {}
+        self.is_begun = bool(notes)
+        for note in notes:
+            self.done(note.file)
+
+    async def begin(self, skipped: Iterable[FrameFile]) -> None:
+        """Watch from now on, without the files that are skipped; ``StoreError`` if that cannot be kept."""
+        files = list(skipped)
+        await self._files.begin(self._folder, files)
+        self.is_begun = True
+        for file in files:
+            self.done(file)
+
+    async def refuse(self, file: FrameFile, reason: str) -> None:
+        """Be done with a file that cannot be judged; ``StoreError`` if that cannot be kept."""
+        await self._files.refuse(file, reason)
+        self.done(file)
+
+    def done(self, file: FrameFile) -> None:
+        """Be done with a file that the store knows to be judged."""
+        self._done[file.path] = file.size_bytes, file.mtime_ns
+
+    def knows(self, file: FrameFile) -> bool:
+        """Whether focusd is done with a file as it is now."""
+        return self._done.get(file.path) == (file.size_bytes, file.mtime_ns)
+
+    async def prune(self, present: Iterable[str]) -> None:
+        """Forget the oldest files that are gone, when there are too many of them.
+
+        A folder in which no known file is left forgets nothing: its share may have been unmounted.
+
+        Args:
+            present: Paths of all the files in the folder.
+        """
+        if len(self._done) <= self._kept_gone:
+            return
+        kept = set(present)
+        gone = [path for path in self._done if path not in kept and not path.endswith("/")]
+        if len(gone) <= self._kept_gone or len(gone) >= len(self._done) - 1:
+            return
+        # Half of them at once, so that it is seldom done.
+        gone.sort(key=lambda path: self._done[path][1])
+        gone = gone[: len(gone) - self._kept_gone // 2]
+        await self._files.forget(gone)
+        for path in gone:
+            del self._done[path]

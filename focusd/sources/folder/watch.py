@@ -1,0 +1,275 @@
+"""A watched folder: frames out of files, each once, in the order in which they were written.
+
+What is read next follows from three things: what lies in the folder, which of it the store knows to be done
+with, and how long it has stayed the same. Nothing else is remembered, so being killed at any moment, and
+beginning again after the store has failed, are the same as starting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from focusd.config import FolderSettings
+from focusd.errors import ImageError
+from focusd.frame import Frame
+from focusd.sources.folder.listing import Lister, Listing, readable
+from focusd.sources.folder.notices import Notices
+from focusd.sources.folder.position import ReadPosition
+from focusd.sources.folder.readiness import Readiness, Sighting
+from focusd.sources.folder.reading import read_frame
+from focusd.sources.folder.report import Report
+from focusd.sources.folder.status import FolderState
+from focusd.sources.folder.worker import FolderThread
+from focusd.store.files import Files
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+BATCH = 16
+"""Files that are read before it is looked round again."""
+NOT_THERE_S = 1.0
+"""How often a folder that is not there is looked for."""
+LISTING_SHARE = 20
+"""At most this part of the time goes into listing, however many files there are."""
+NOT_ANSWERING_S = 30.0
+"""After so long an operator is told that the file system does not answer."""
+
+
+class WatchedFolder:
+    """Watches one folder; ``report`` is what an operator is told of it.
+
+    Args:
+        settings: How it is watched.
+        path: The folder; it need not be there yet.
+        files: Where the read position is kept.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: FolderSettings,
+        path: Path,
+        files: Files,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._path = str(path.absolute())
+        self._files = files
+        self._clock = clock
+        self.report = Report(readable(self._path))
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """Give one frame after the other, for ever.
+
+        Asking for the next says that the last one was judged, and noted as such in the store: if that has
+        failed, close the generator and begin another. Only one may be open at a time.
+
+        Raises:
+            StoreError: the read position could not be read or kept.
+        """
+        position = ReadPosition(self._files, readable(self._path))
+        await position.recall()
+        async with FolderThread() as thread, Notices(recursive=self._settings.recursive) as notices:
+            look = _Look(self._settings, self._path, position, thread, notices, self.report, self._clock)
+            while True:
+                for sighting in await look.round():
+                    frame = await look.read(sighting)
+                    if frame is not None:
+                        yield frame
+                        look.finish(sighting)
+                await look.rest()
+
+
+class _Look:
+    """One run of looking after a folder, from what the store knows to the end of the process."""
+
+    def __init__(
+        self,
+        settings: FolderSettings,
+        path: str,
+        position: ReadPosition,
+        thread: FolderThread,
+        notices: Notices,
+        report: Report,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._path = path
+        self._position = position
+        self._thread = thread
+        self._notices = notices
+        self._report = report
+        self._clock = clock
+        self._lister = Lister(path, settings.patterns, recursive=settings.recursive)
+        self._readiness = Readiness(
+            settle_s=settings.settle_s,
+            give_up_s=settings.give_up_s,
+            trusts_renames=not settings.polling,
+        )
+        self._interval_s = settings.polling_interval_s if settings.polling else settings.rescan_s
+        self._folders: set[str] = set()
+        self._identity: tuple[int, int] | None = None
+        self._is_there = False
+        self._list_due_s = self._list_not_before_s = clock()
+
+    async def round(self) -> list[Sighting]:
+        """See what is new, and give the files that may be read."""
+        paths, is_vague = self._notices.take()
+        known = {path for path in paths if path.rpartition("/")[0] in self._folders}
+        if is_vague or len(known) < len(paths):
+            self._list_soon()
+        if self._clock() >= self._list_due_s:
+            await self._list()
+        elif self._is_there:
+            await self._look_at(known)
+        self._report.waiting(len(self._readiness))
+        return self._readiness.ready(self._clock(), BATCH) if self._is_there else []
+
+    async def rest(self) -> None:
+        """Wait until something has changed or is due."""
+        due_s = self._list_due_s
+        next_s = self._readiness.next_due_s()
+        if self._is_there and next_s is not None:
+            due_s = min(due_s, next_s)
+        await self._notices.wait(max(0.0, due_s - self._clock()))
+
+    async def read(self, sighting: Sighting) -> Frame | None:
+        """Read a file; ``None`` if it is no frame, or not yet."""
+        path = sighting.file.path
+        try:
+            frame = await self._ask(partial(read_frame, sighting, self._settings))
+        except ImageError as error:
+            await self._not_an_image(sighting, str(error))
+        except (OSError, MemoryError) as error:
+            self._not_readable(path, error)
+        except Exception as error:  # noqa: BLE001 - a file that nobody foresaw must not end the watch: it is named
+            _log.error("folder_file_unforeseen", path=path, error=repr(error))
+            await self._refuse(sighting, f"cannot be read: {error!r}")
+        else:
+            if frame is None:
+                self._readiness.postpone(path, self._clock())
+                await self._look_at({sighting.path})
+            return frame
+        return None
+
+    def finish(self, sighting: Sighting) -> None:
+        """Be done with a file that was judged."""
+        self._position.done(sighting.file)
+        self._readiness.drop(sighting.file.path)
+        self._report.judged()
+
+    def _list_soon(self) -> None:
+        self._list_due_s = min(self._list_due_s, self._list_not_before_s)
+
+    async def _list(self) -> None:
+        """See all that is there."""
+        started_s = self._clock()
+        try:
+            listing = await self._ask(self._lister.list_all)
+        except OSError as error:
+            await self._absent(error)
+            self._interval_from(self._clock(), NOT_THERE_S)
+            return
+        if listing.identity != self._identity:
+            # What the system tells of belongs to the folder that was there before.
+            await self._notices.stop()
+        self._identity, self._is_there = listing.identity, True
+        self._report.state(FolderState.WATCHING)
+        if not self._settings.polling:
+            self._notices.listen(self._path)
+        self._folders = listing.folders
+        await self._begin(listing)
+        present = [sighting.file.path for sighting in listing.sightings]
+        if listing.is_complete:
+            self._report.vanished(self._readiness.miss(present))
+            await self._position.prune(present)
+        self._see(listing)
+        ended_s = self._clock()
+        self._interval_from(ended_s, self._interval_s, LISTING_SHARE * (ended_s - started_s))
+
+    def _interval_from(self, now_s: float, interval_s: float, pause_s: float = 0.0) -> None:
+        self._list_not_before_s = now_s + pause_s
+        self._list_due_s = now_s + max(interval_s, pause_s)
+
+    async def _absent(self, error: OSError) -> None:
+        self._is_there = False
+        self._identity = None
+        await self._notices.stop()
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            # A folder that is not there holds no old files: what it is made with is new.
+            await self._begin(Listing())
+            self._report.state(FolderState.MISSING, error.strerror or str(error))
+        else:
+            self._report.state(FolderState.UNREADABLE, error.strerror or str(error))
+
+    async def _begin(self, listing: Listing) -> None:
+        if self._position.is_begun:
+            return
+        skips = self._settings.existing == "skip"
+        skipped = [sighting.file for sighting in listing.sightings] if skips else []
+        await self._position.begin(skipped)
+        self._report.begun(len(skipped))
+
+    async def _look_at(self, paths: set[str]) -> None:
+        """See single entries."""
+        if not paths:
+            return
+        listing = await self._ask(partial(self._lister.look_at, paths))
+        gone = paths - {sighting.path for sighting in listing.sightings}
+        self._report.vanished([path for path in map(readable, gone) if self._readiness.drop(path)])
+        if not listing.folders <= self._folders:
+            self._list_soon()
+        self._see(listing)
+
+    def _see(self, listing: Listing) -> None:
+        left = []
+        for sighting in listing.sightings:
+            if self._position.knows(sighting.file):
+                self._readiness.drop(sighting.file.path)
+            else:
+                left.append(sighting)
+        self._readiness.see(left, self._clock())
+        self._report.odd(listing.oddities)
+
+    async def _not_an_image(self, sighting: Sighting, reason: str) -> None:
+        """Whoever writes the file may be slow; in the end it is refused, until it changes."""
+        now_s = self._clock()
+        if self._readiness.is_last_try(sighting.file.path, now_s):
+            await self._refuse(sighting, reason)
+        else:
+            self._readiness.postpone(sighting.file.path, now_s)
+
+    def _not_readable(self, path: str, error: OSError | MemoryError) -> None:
+        """What keeps focusd from reading may be mended without the file changing: it is tried again."""
+        now_s = self._clock()
+        if self._readiness.is_last_try(path, now_s) and self._readiness.name(path):
+            words = error.strerror if isinstance(error, OSError) else "too large for the memory"
+            self._report.refused(path, f"cannot be read: {words or error}")
+        self._readiness.postpone(path, now_s)
+
+    async def _refuse(self, sighting: Sighting, reason: str) -> None:
+        await self._position.refuse(sighting.file, reason)
+        self._readiness.drop(sighting.file.path)
+        self._report.refused(sighting.file.path, reason)
+
+    async def _ask(self, work: Callable[[], T]) -> T:
+        """Run work on the folder's thread; an operator is told when the file system does not answer."""
+        answer = self._thread.submit(work)
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=NOT_ANSWERING_S)
+            if not done:
+                self._report.state(FolderState.NOT_ANSWERING, f"no answer for {NOT_ANSWERING_S:g} s")
+                # Its next listing tells that it answers again.
+                self._list_due_s = self._clock()
+            return await answer
+        finally:
+            answer.cancel()
