@@ -106,8 +106,10 @@ class Pending:
 
     @property
     def shown(self) -> PendingRefocus | None:
-        """For the status."""
+        """For the status; one that has begun is shown until it has ended: nobody is to take it for done."""
         due, waits_for = self.due, self.waits_for
+        if due is None and self.next is not None:
+            due, waits_for = self.next, WaitsFor.START
         if due is None or waits_for is None:
             return None
         return PendingRefocus(due.trigger, due.verdict.frame_id, waits_for)

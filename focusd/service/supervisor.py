@@ -223,9 +223,10 @@ class Supervisor:
     @property
     def status(self) -> Status:
         """The present snapshot."""
+        current = self.board.current
         return replace(
-            self.board.current,
-            pending_refocus=self._pending.shown,
+            current,
+            pending_refocus=None if current.current_refocus else self._pending.shown,
             scan_leases=self._leases.current,
             relay=self._neighbours.status,
         )

@@ -9,7 +9,7 @@ from focusd.frame import Frame, ImagingConditions
 from focusd.records import RefocusTrigger
 from focusd.service.leases import Leases
 from focusd.service.neighbours import Nobody
-from focusd.service.pending import Due, Pending, WaitsFor
+from focusd.service.pending import Due, Pending, PendingRefocus, WaitsFor
 from tests.unit.api.fake_supervisor import verdict
 
 FRAME = Frame(
@@ -73,5 +73,7 @@ async def test_it_comes_next_until_it_has_ended() -> None:
     assert pending.next is wanted
     assert pending.begin() is wanted
     assert pending.next is wanted
+    assert pending.shown == PendingRefocus(RefocusTrigger.DRIFT, 7, WaitsFor.START)
     wanted.end(None)
     assert pending.next is None
+    assert pending.shown is None
