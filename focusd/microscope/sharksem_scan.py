@@ -40,6 +40,10 @@ DWELL_SINCE: Final[Version] = (2, 0, 6)
 FLY_BACK_S: Final = 0.001
 """What a line costs beside its dwell times, roughly."""
 SCAN_MARGIN_S: Final = 10.0
+STILL_POLL_S: Final = (0.02, 0.5)
+"""First and longest pause between two questions whether the microscope is at rest, ..."""
+STILL_POLLS: Final = 120
+"""... and how often it is asked: about a minute, which the slowest stage needs from end to end."""
 MAX_CHANNELS: Final = 64
 """More video inputs than any microscope has."""
 
@@ -149,7 +153,25 @@ class Scanner:
         # From here on it is owed, whether or not what follows succeeds.
         self._debt = _DEBTS[self._address] = debt
         await self._exchange(optional("GUISetScanning", 0), optional("ScStopScan"), call("GetWD"))
+        await self._until_still()
         return debt
+
+    async def _until_still(self) -> None:
+        """Wait until stage, optics and automatic procedures are at rest: others may have set them going.
+
+        Raises:
+            ScanRefusedError: they do not come to rest.
+        """
+        if not self._facts.supports("IsBusy"):
+            return
+        moving = int(Flag.WAIT_B | Flag.WAIT_C | Flag.WAIT_D)
+        pause_s = STILL_POLL_S[0]
+        for _ in range(STILL_POLLS):
+            if not (await self._exchange(call("IsBusy", moving)))["IsBusy"].integer():
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, STILL_POLL_S[1])
+        raise ScanRefusedError("stage, optics or an automatic procedure of the microscope are still busy")
 
     async def _hand_back(self) -> None:
         self._holders -= 1

@@ -37,6 +37,11 @@ class Neighbours(Protocol):
         ...
 
     @property
+    def lets_begin(self) -> bool:
+        """Whether a refocus would disturb none of them now."""
+        ...
+
+    @property
     def status(self) -> RelayStatus | None:
         """What there is to say of them."""
         ...
@@ -64,6 +69,11 @@ class Nobody:
     def is_scanning(self) -> bool:
         """Nobody is."""
         return False
+
+    @property
+    def lets_begin(self) -> bool:
+        """Nobody is disturbed."""
+        return True
 
     @property
     def status(self) -> RelayStatus | None:

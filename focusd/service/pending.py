@@ -25,8 +25,8 @@ class WaitsFor(StrEnum):
     """The word of the acquisition software that it is between two tiles."""
     SCAN_LEASE = "scan_lease"
     """The end of somebody's scan."""
-    CLIENT_SCAN = "client_scan"
-    """The end of a scan that a client of the relay has begun."""
+    CLIENT = "client"
+    """A client of the relay that scans or moves the stage; its next scan waits until focus is back."""
     START = "start"
     """Nothing: it begins next."""
 
@@ -66,7 +66,7 @@ class Pending:
 
     Args:
         leases: While one holds nothing begins.
-        neighbours: While one of them scans nothing begins either.
+        neighbours: Nothing begins while it would disturb one of them.
         at_checkpoints: Whether nothing begins but at a checkpoint.
     """
 
@@ -95,8 +95,8 @@ class Pending:
             return WaitsFor.SCAN_LEASE
         if self._at_checkpoints and self._checkpoints == 0:
             return WaitsFor.CHECKPOINT
-        if self._neighbours.is_scanning:
-            return WaitsFor.CLIENT_SCAN
+        if not self._neighbours.lets_begin:
+            return WaitsFor.CLIENT
         return WaitsFor.START
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -18,9 +19,10 @@ from focusd.service.neighbours import RelayStatus
 from focusd.service.pending import Due
 from focusd.sources.relay.events import (
     ClientMoved,
+    HoldExpiring,
     RelayEvent,
     ScanEnded,
-    ScanReleased,
+    ScanHeld,
     ScanStarted,
     SessionClosed,
 )
@@ -33,6 +35,8 @@ _log = structlog.get_logger(__name__)
 
 JUDGING = "focusd looks whether focus is lost"
 REFOCUSING = "focus is being mended"
+IDLE_S = 1.0
+"""A client without a scan for so long is not between two tiles."""
 
 
 class Owner(Protocol):
@@ -45,7 +49,7 @@ class Owner(Protocol):
         """A client has moved the lens by its own will."""
 
     def clients_wait_no_longer(self) -> None:
-        """A client's scan was let through while focusd was at work."""
+        """A client's scan will soon be let through, whatever focusd is at."""
 
     def wake(self) -> None:
         """Something has changed that may be waited for."""
@@ -126,6 +130,11 @@ class RelayClients:
         return self._relay.is_scanning
 
     @property
+    def lets_begin(self) -> bool:
+        """Whether all clients wait: between two scans they may still move the stage, or stop any scan."""
+        return not self._relay.is_scanning and (self._relay.is_holding or not self._relay.clients)
+
+    @property
     def status(self) -> RelayStatus:
         """Clients and counts."""
         counters = self._relay.counters
@@ -141,10 +150,13 @@ class RelayClients:
 
     @asynccontextmanager
     async def turn(self, what: str) -> AsyncIterator[None]:
-        """Let new scans wait, and begin when none is running."""
+        """Let new scans wait, and begin when one does; idle clients are not waited for."""
         with self._gate.closed(what):
             async with asyncio.timeout(self._max_wait_s):
                 await self._relay.wait_idle()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_S):
+                    await self._relay.wait_held()
             yield
 
     def mark(self) -> int:
@@ -184,12 +196,12 @@ class RelayClients:
         match event:
             case ClientMoved():
                 owner.lens_was_moved()
-            case ScanReleased(timed_out=True):
+            case HoldExpiring():
                 owner.clients_wait_no_longer()
             case ScanStarted():
                 if self._relay.column.working_distance_mm is None:
                     owner.wake()
-            case ScanEnded() | SessionClosed():
+            case ScanEnded() | ScanHeld() | SessionClosed():
                 owner.wake()
             case _:
                 pass

@@ -211,7 +211,8 @@ class Supervisor:
         self._keeper.lens_was_moved()
 
     def clients_wait_no_longer(self) -> None:
-        """A client's scan was let through while focusd was at work."""
+        """A client's scan will soon be let through, whatever focusd is at."""
+        self._pending.drop("a client's scan could be held no longer")
         self._desk.cancel_any("a client's scan could be held no longer")
 
     def wake(self) -> None:

@@ -27,6 +27,7 @@ from focusd.simulator.faults import Faults
 from focusd.simulator.options import ColumnOptions, SpecimenOptions
 from focusd.simulator.sharksem_server import SharkSEMServer
 from focusd.simulator.specimen import Specimen
+from tests.loopback.plain_client import PlainClient
 
 REQUEST = ScanRequest(64, 64, dwell_time_us=1.0)
 SPECIMEN = Specimen(SpecimenOptions(texture_side_px=256))
@@ -210,6 +211,19 @@ async def test_another_clients_scan_is_waited_out_by_refusal() -> None:
         assert (await second.scan(REQUEST)).pixels.shape == (64, 64)
 
     np.testing.assert_array_equal(frame.pixels, twin_image(slow))
+
+
+async def test_a_stage_that_another_client_moves_is_waited_for() -> None:
+    """A picture of a moving specimen would tell nothing of focus."""
+    async with simulated(time_scale=1.0) as (server, microscope):
+        with PlainClient(server.port, data=False) as other:
+            await asyncio.to_thread(other.send, "StgMoveTo", 0.4)
+            assert await asyncio.to_thread(other.whole, "StgIsBusy")
+            frame = await microscope.scan(REQUEST)
+            assert not await asyncio.to_thread(other.whole, "StgIsBusy")
+
+    assert frame.stage_position is not None
+    assert frame.stage_position.x_mm == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("bits_per_pixel", [8, 16])
