@@ -26,12 +26,13 @@ Rules kept here, so that an instrument need not:
    misses the oldest.
 """
 
-from .bridge import Bridge
+from .bridge import DEFAULT_PORT, Bridge
 from .command import parser, run
 from .errors import BeamOffError, BridgeError, BusyError, InstrumentError, InterlockError, OutOfRangeError
 from .instrument import Image, Instrument, Json, Region, Scan
 
 __all__ = [
+    "DEFAULT_PORT",
     "BeamOffError",
     "Bridge",
     "BridgeError",
