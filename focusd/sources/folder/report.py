@@ -59,9 +59,9 @@ class Report:
         """Tell that the folder is watched for the first time."""
         _log.info("folder_begun", path=self.status.path, files_skipped=skipped)
 
-    def judged(self) -> None:
-        """Count a file that was judged."""
-        self._update(files_judged=self.status.files_judged + 1)
+    def judged(self, *, waiting: int) -> None:
+        """Count a file that was judged, and tell how many are left."""
+        self._update(files_judged=self.status.files_judged + 1, files_waiting=waiting)
 
     def refused(self, path: str, reason: str) -> None:
         """Tell of a file that cannot be judged."""

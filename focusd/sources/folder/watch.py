@@ -131,11 +131,11 @@ class _Look:
             await self._list()
         elif self._is_there:
             await self._look_at(known)
-        self._report.waiting(len(self._readiness))
         return self._readiness.ready(self._clock(), BATCH) if self._is_there else []
 
     async def rest(self) -> None:
         """Wait until something has changed or is due."""
+        self._report.waiting(len(self._readiness))
         due_s = self._list_due_s
         next_s = self._readiness.next_due_s()
         if self._is_there and next_s is not None:
@@ -165,7 +165,7 @@ class _Look:
         """Be done with a file that was judged."""
         self._position.done(sighting.file)
         self._readiness.drop(sighting.file.path)
-        self._report.judged()
+        self._report.judged(waiting=len(self._readiness))
 
     def _list_soon(self) -> None:
         self._list_due_s = min(self._list_due_s, self._list_not_before_s)
