@@ -32,6 +32,7 @@ class Policy:
         self._autofocuses = config.baseline.policy == "autofocus"
         self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
         self._places = SeenPlaces(config.refocus.place_cool_down_s, config.drift.threshold_ratio, clock)
+        self._failed_places = SeenPlaces(config.refocus.cool_down_s, 1.0, clock)
         self._advised = False
         self._blocked = False
 
@@ -83,7 +84,9 @@ class Policy:
             self._attempts.reset()
             self._places.forget()
         elif result.is_failure and record.trigger is not RefocusTrigger.REQUEST:
-            self._attempts.failed()
+            self._attempts.failed(elsewhere=frame is not None and not self._failed_places.knows(frame, None))
+            if frame is not None:
+                self._failed_places.remember(frame, None)
             if self._attempts.exhausted:
                 cool_down_s = self._refocus.cool_down_s
                 return f"refocus failed ({result}): {record.reason}; next try in {cool_down_s:g} s"

@@ -10,7 +10,7 @@ import pytest
 from focusd.config import Config, Limits, MicroscopeSettings
 from focusd.errors import LinkError, NotConnectedError, ScanRefusedError
 from focusd.records import FrameVerdict, RefocusResult, Verdict
-from focusd.service.attempts import Attempts
+from focusd.service.attempts import ELSEWHERE, Attempts
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.status import DaemonState, LinkStatus, Status
@@ -44,6 +44,29 @@ def test_attempts_are_exhausted_until_the_cool_down_has_passed() -> None:
     assert attempts.exhausted
     attempts.reset()
     assert not attempts.exhausted
+
+
+def test_failures_at_other_places_each_are_borne_longer() -> None:
+    """One place with nothing to focus on must not stop a scan of many; many of them in a row must."""
+    attempts = Attempts(2, 60.0, Clock())
+
+    for _ in range(2 * ELSEWHERE - 1):
+        attempts.failed(elsewhere=True)
+        assert not attempts.exhausted
+
+    attempts.failed(elsewhere=True)
+    assert attempts.exhausted
+
+
+def test_a_second_failure_at_the_last_place_counts() -> None:
+    """Failures elsewhere before it change nothing."""
+    attempts = Attempts(2, 60.0, Clock())
+
+    attempts.failed(elsewhere=True)
+    attempts.failed(elsewhere=True)
+    assert not attempts.exhausted
+    attempts.failed()
+    assert attempts.exhausted
 
 
 def test_heartbeat_is_alive_until_its_promise_is_broken() -> None:
