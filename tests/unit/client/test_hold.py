@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import ModuleType
 
+import focusd_client
 import pytest
 
-from focusd.client import BusyError, Client, Hold
+from focusd.client import Hold
+from tests.unit.client.faces import BOTH, client_of
 from tests.unit.client.scripted_daemon import DROP, LEASE, Said, ScriptedDaemon, problem, scripted
 
 GONE = Said(b"", 204)
+
+both = pytest.mark.parametrize("kind", BOTH, ids=lambda module: module.__name__)
 
 
 async def until_asked(daemon: ScriptedDaemon, method: str, times: int = 1) -> None:
@@ -19,18 +24,19 @@ async def until_asked(daemon: ScriptedDaemon, method: str, times: int = 1) -> No
             await asyncio.sleep(0.01)
 
 
-async def until_lost(hold: Hold) -> None:
+async def until_lost(hold: Hold | focusd_client.Hold) -> None:
     """Wait until a lease was lost."""
     async with asyncio.timeout(10):
         while not hold.was_lost:
             await asyncio.sleep(0.01)
 
 
-async def test_a_lease_is_renewed_by_itself_and_given_back() -> None:
+@both
+async def test_a_lease_is_renewed_by_itself_and_given_back(kind: ModuleType) -> None:
     """A scan may last longer than its lease."""
     async with (
         scripted(Said(LEASE, 201), Said(LEASE), Said(LEASE), GONE) as daemon,
-        Client(daemon.url) as focusd,
+        client_of(kind, daemon.url) as focusd,
         focusd.hold("montage", expires_in_s=1.0) as hold,
     ):
         await until_asked(daemon, "PUT", 2)
@@ -40,10 +46,11 @@ async def test_a_lease_is_renewed_by_itself_and_given_back() -> None:
     assert daemon.asked[-1].path == "/v1/scan-leases/1f"
 
 
-async def test_an_error_in_the_block_ends_the_lease_and_stays_the_error() -> None:
+@both
+async def test_an_error_in_the_block_ends_the_lease_and_stays_the_error(kind: ModuleType) -> None:
     """A script that fails holds nobody up, even if the daemon is gone too."""
     script = (Said(LEASE, 201), problem("microscope-error", 502))
-    async with scripted(*script) as daemon, Client(daemon.url) as focusd:
+    async with scripted(*script) as daemon, client_of(kind, daemon.url) as focusd:
         with pytest.raises(ZeroDivisionError):
             async with focusd.hold():
                 raise ZeroDivisionError
@@ -51,12 +58,13 @@ async def test_an_error_in_the_block_ends_the_lease_and_stays_the_error() -> Non
     assert [asked.method for asked in daemon.asked] == ["POST", "DELETE"]
 
 
-async def test_a_lease_that_the_daemon_forgot_is_taken_anew_and_told() -> None:
+@both
+async def test_a_lease_that_the_daemon_forgot_is_taken_anew_and_told(kind: ModuleType) -> None:
     """After a restart of the daemon the scan goes on protected, and its owner knows."""
     script = (Said(LEASE, 201), problem("not-found", 404), Said(LEASE | {"lease_id": "2a"}, 201), GONE)
     async with (
         scripted(*script) as daemon,
-        Client(daemon.url) as focusd,
+        client_of(kind, daemon.url) as focusd,
         focusd.hold(expires_in_s=1.0) as hold,
     ):
         await until_asked(daemon, "POST", 2)
@@ -65,29 +73,32 @@ async def test_a_lease_that_the_daemon_forgot_is_taken_anew_and_told() -> None:
     assert daemon.asked[-1].path == "/v1/scan-leases/2a"
 
 
-async def test_a_lease_that_could_not_be_renewed_in_time_counts_as_lost() -> None:
+@both
+async def test_a_lease_that_could_not_be_renewed_in_time_counts_as_lost(kind: ModuleType) -> None:
     """Nobody knows then whether the lens stood still."""
     async with (
         scripted(Said(LEASE, 201), DROP) as daemon,
-        Client(daemon.url, patience_s=0.0) as focusd,
+        client_of(kind, daemon.url, patience_s=0.0) as focusd,
         focusd.hold(expires_in_s=0.3) as hold,
     ):
         await until_lost(hold)
 
 
-async def test_a_lease_that_had_run_out_at_the_end_is_told() -> None:
+@both
+async def test_a_lease_that_had_run_out_at_the_end_is_told(kind: ModuleType) -> None:
     """A script that blocked its own renewal learns of it."""
     script = (Said(LEASE, 201), problem("not-found", 404))
-    async with scripted(*script) as daemon, Client(daemon.url) as focusd, focusd.hold() as hold:
+    async with scripted(*script) as daemon, client_of(kind, daemon.url) as focusd, focusd.hold() as hold:
         assert not hold.was_lost
 
     assert hold.was_lost
 
 
-async def test_without_a_lease_the_block_is_not_entered() -> None:
+@both
+async def test_without_a_lease_the_block_is_not_entered(kind: ModuleType) -> None:
     """While the lens moves nobody begins to scan."""
-    async with scripted(problem("busy", 409, running_id=3)) as daemon, Client(daemon.url) as focusd:
-        with pytest.raises(BusyError):
+    async with scripted(problem("busy", 409, running_id=3)) as daemon, client_of(kind, daemon.url) as focusd:
+        with pytest.raises(kind.BusyError):
             async with focusd.hold(timeout_s=0.5):
                 pytest.fail("the block was entered")
 
