@@ -65,6 +65,7 @@ def lines(snapshot: Json, *, now: float) -> list[tuple[str, str]]:
         ("because", text(snapshot, "reason")),
         ("microscope", _microscope(snapshot, now)),
         ("working distance", _working_distance(snapshot)),
+        ("folder", _folder(section(snapshot, "folder"))),
         ("last frame", _frame(section(snapshot, "last_verdict"), now)),
         ("baseline", _baseline(section(snapshot, "baseline"), section(snapshot, "last_verdict"), now)),
         ("refocus now", _running(section(snapshot, "current_refocus"))),
@@ -91,6 +92,22 @@ def _microscope(snapshot: Json, now: float) -> str:
     if reconnects:
         words.append(counted(reconnects, "reconnect"))
     return ", ".join(words)
+
+
+def _folder(folder: Json | None) -> str:
+    if folder is None:
+        return ""
+    state, reason = text(folder, "state").replace("_", " "), text(folder, "reason")
+    words = [
+        f"{text(folder, 'path')}: {state}{f' ({reason})' if reason else ''}",
+        f"{counted(number(folder, 'files_judged'), 'file')} judged",
+        f"{number(folder, 'files_waiting') or 0:.0f} waiting",
+    ]
+    refused = section(folder, "last_refused")
+    if refused is not None:
+        last = f"{text(refused, 'path').rpartition('/')[2]} {text(refused, 'reason')}"
+        words.append(f"{number(folder, 'files_refused') or 0:.0f} refused, last {last}")
+    return ", ".join([*words, *filter(None, [text(folder, "store_error")])])
 
 
 def _working_distance(snapshot: Json) -> str:

@@ -53,6 +53,29 @@ def test_status_shows_the_daemon_on_one_screen(daemon: FakeDaemon, focusd: Focus
     assert len(result.stdout.splitlines()) < 24
 
 
+def test_status_tells_of_a_watched_folder(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """Where it is, how far it is, and what was wrong with the last file that was refused."""
+    refused = {"path": "/data/cut.tif", "reason": "is cut short", "refused_at": 1.0}
+    folder = {
+        "path": "/data",
+        "state": "not_answering",
+        "since": 1.0,
+        "reason": "no answer for 30 s",
+        "files_judged": 12,
+        "files_refused": 2,
+        "files_waiting": 3,
+        "last_refused": refused,
+        "store_error": "",
+    }
+    daemon.status["folder"] = folder
+
+    result = focusd("status", "--url", daemon.url)
+
+    told = " ".join(result.stdout.replace("│", " ").split())
+    assert "/data: not answering (no answer for 30 s), 12 files judged, 3 waiting" in told
+    assert "2 refused, last cut.tif is cut short" in told
+
+
 def test_status_as_json_is_the_daemons_own_answer(daemon: FakeDaemon, focusd: Focusd) -> None:
     """With ``--json`` nothing is added, left out or renamed."""
     result = focusd("status", "--json", "--url", daemon.url)
