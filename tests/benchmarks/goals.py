@@ -59,6 +59,7 @@ DETECT_NEEDLESS = Goal("refocuses run without need per 10,000 tiles", 5.0, at_mo
 
 SCAN_IN_FOCUS = Goal("tiles within 2 D, %", 97.0, at_most=False)
 SCAN_EXTRA = Goal("extra scans a tile", 0.5, at_most=True)
+SCAN_EXTRA_DOSE = Goal("extra dose a tile, full frames", 0.5, at_most=True)
 
 RELAY_RATE = Goal("images: rate through the relay, of direct", 0.7, at_most=False)
 RELAY_ADDED_P50 = Goal("control message: added round trip p50, ms", 0.15, at_most=True)

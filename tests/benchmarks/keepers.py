@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from focusd.frame import Pixels
-from focusd.records import ScanRole, Verdict
+from focusd.records import RefocusRecord, RefocusTrigger, ScanRole
 from tests.benchmarks import peers
 from tests.benchmarks.detectors import PUBLISHED_RATIO
 from tests.benchmarks.drive import Daemon, configuration
 from tests.benchmarks.landscape import Landscape
+from tests.benchmarks.scan_result import Spent
 from tests.benchmarks.world import Scope
 
 PUBLISHED_MAXITER = 6
@@ -113,29 +115,38 @@ class Published(Keeper):
 
 
 class Own(Keeper):
-    """focusd takes the tiles, and the acquisition does what its answers call for, as in the demo.
+    """focusd takes the tiles, and the acquisition does what its answers call for, as the README says.
 
-    A suspect tile is taken again at once; after a refocus the tiles since the first below the baseline are.
+    After a refocus the tile is taken again, and the tiles since the first below the baseline.
 
     Args:
         ground: The tiles and their microscope.
         daemon: focusd, connected to it.
+
+    Attributes:
+        spent: What went beyond one scan a tile, by what it was for.
     """
 
     def __init__(self, ground: Landscape, daemon: Daemon) -> None:
         super().__init__(ground)
+        self.spent: dict[str, Spent] = {}
         self._daemon = daemon
         self._tile_of_frame: dict[int, int] = {}
 
     def take(self, tile: int, times_taken: int) -> Taken:
         """Let focusd scan and judge the tile."""
-        first_scan = len(self.scope.column.scans)
+        before = len(self.scope.column.scans)
+        dose_before = self.scope.dose_frames
         answer = self._daemon.scan()
-        defocus = defocus_of_scan(self.scope, first_scan)
+        defocus = defocus_of_scan(self.scope, before)
         verdict, refocus = answer.verdict, answer.refocus
+        if times_taken:
+            self._spend("tiles taken again", 1, 1.0)
         self._tile_of_frame[verdict.frame_id] = tile
         if refocus is None:
-            return Taken(defocus, frozenset({tile} if verdict.verdict is Verdict.SUSPECT else ()))
+            return Taken(defocus)
+        scans, dose = len(self.scope.column.scans) - before - 1, self.scope.dose_frames - dose_before - 1.0
+        self._spend(_purpose(refocus), scans, dose)
         self.alarms += 1
         if any(scan.role in {ScanRole.SEARCH, ScanRole.VERIFICATION} for scan in refocus.scans):
             self.searched_from_depths.append(defocus)
@@ -144,14 +155,33 @@ class Own(Keeper):
         since = verdict.reacquire_from or verdict.frame_id
         return Taken(defocus, frozenset(one for frame, one in self._tile_of_frame.items() if frame >= since))
 
+    def _spend(self, purpose: str, scans: int, dose_frames: float) -> None:
+        known = self.spent.get(purpose, Spent())
+        self.spent[purpose] = Spent(known.times + 1, known.scans + scans, known.dose_frames + dose_frames)
+
+
+def _purpose(refocus: RefocusRecord) -> str:
+    """Say what a refocus was good for."""
+    if refocus.trigger is RefocusTrigger.FIRST_FRAME:
+        return "first focus and baseline"
+    if refocus.result is not None and refocus.result.is_success:
+        return "refocuses"
+    return "probes in vain" if all(scan.role in _OF_A_PROBE for scan in refocus.scans) else "searches in vain"
+
+
+_OF_A_PROBE = frozenset({ScanRole.START, ScanRole.PROBE})
+
 
 @contextmanager
-def _own(ground: Landscape) -> Iterator[Keeper]:
-    with Daemon(ground.scope, configuration(ground.scope), clock=ground.clock) as daemon:
+def _own(ground: Landscape, *, probe_suspicion: bool = True) -> Iterator[Keeper]:
+    config = configuration(ground.scope)
+    refocus = config.refocus.model_copy(update={"probe_suspicion": probe_suspicion})
+    with Daemon(ground.scope, config.model_copy(update={"refocus": refocus}), clock=ground.clock) as daemon:
         yield Own(ground, daemon)
 
 
 OWN = "focusd"
+OWN_AT_ALARMS = "focusd, probe at alarms only"
 EVERY_TILE = "published search every tile"
 PUBLISHED = "published detect + focus"
 WAYS: Mapping[str, Callable[[Landscape], AbstractContextManager[Keeper]]] = MappingProxyType(
@@ -159,6 +189,7 @@ WAYS: Mapping[str, Callable[[Landscape], AbstractContextManager[Keeper]]] = Mapp
         "never refocus": lambda ground: nullcontext(Never(ground)),
         EVERY_TILE: lambda ground: nullcontext(EveryTile(ground)),
         PUBLISHED: lambda ground: nullcontext(Published(ground)),
+        OWN_AT_ALARMS: partial(_own, probe_suspicion=False),
         OWN: _own,
     }
 )

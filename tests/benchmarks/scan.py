@@ -11,11 +11,11 @@ from itertools import product
 import numpy as np
 
 from tests.benchmarks import goals, pictures
-from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS, Keeper
+from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS, Keeper, Own
 from tests.benchmarks.landscape import Landscape
 from tests.benchmarks.pool import spread
 from tests.benchmarks.report import Report
-from tests.benchmarks.scan_result import IN_FOCUS_DEPTHS, NEEDLESS_DEPTHS, ScanResult
+from tests.benchmarks.scan_result import IN_FOCUS_DEPTHS, NEEDLESS_DEPTHS, ScanResult, Spent
 from tests.benchmarks.tables import Table
 
 
@@ -51,7 +51,7 @@ def run(options: ScanOptions) -> Report:
     )
     return Report(
         name="scan",
-        tables=(_table(results, options), _goals_table(results)),
+        tables=(_table(results, options), _spent_table(results), _goals_table(results)),
         trials=[asdict(result) for result in results],
         draw=partial(pictures.scan, [one for one in results if one.seed == results[0].seed]),
     )
@@ -74,6 +74,7 @@ def _scan(job: _Job) -> ScanResult:
         searched_from_depths=keeper.searched_from_depths,
         defocus_depths=[defocus[tile] for tile in ground.by_place()],
         times_taken=[taken[tile] for tile in ground.by_place()],
+        spent=keeper.spent if isinstance(keeper, Own) else {},
     )
 
 
@@ -98,9 +99,8 @@ def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:
         alarms = float(np.mean([one.alarms for one in mine]))
         searches = float(np.mean([len(one.searched_from_depths) for one in mine]))
         needless = float(np.mean([one.needless_searches for one in mine]))
-        dose = float(np.mean([one.extra_dose for one in mine]))
         p95 = float(np.mean([one.p95_depths for one in mine]))
-        rows.append((way, _in_focus(mine), _extra(mine), dose, p95, alarms, searches, needless))
+        rows.append((way, _in_focus(mine), _extra(mine), _extra_dose(mine), p95, alarms, searches, needless))
     within = f"within {IN_FOCUS_DEPTHS:g} D %"
     size = f"{options.side} x {options.side} tiles"
     return Table(
@@ -112,11 +112,32 @@ def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:
     )
 
 
+def _spent_table(results: Sequence[ScanResult]) -> Table:
+    """Where focusd's extra scans go."""
+    mine = [one for one in results if one.way == OWN]
+    tiles = sum(sum(times > 0 for times in one.times_taken) for one in mine)
+    rows = []
+    for purpose in dict.fromkeys(purpose for one in mine for purpose in one.spent):
+        spent = [one.spent.get(purpose, Spent()) for one in mine]
+        rows.append(
+            (
+                purpose,
+                sum(one.times for one in spent) / len(mine),
+                sum(one.scans for one in spent) / tiles,
+                sum(one.dose_frames for one in spent) / tiles,
+            )
+        )
+    return Table(
+        "where focusd's extra scans go", ("what for", "times", "scans a tile", "dose a tile"), tuple(rows)
+    )
+
+
 def _goals_table(results: Sequence[ScanResult]) -> Table:
     mine, theirs = ([one for one in results if one.way == way] for way in (OWN, PUBLISHED))
     lines = [
         goals.SCAN_IN_FOCUS.line(_in_focus(mine), _in_focus(theirs)),
         goals.SCAN_EXTRA.line(_extra(mine), _extra(theirs)),
+        goals.SCAN_EXTRA_DOSE.line(_extra_dose(mine), _extra_dose(theirs)),
     ]
     return goals.goals_table("goals of the scan", lines)
 
@@ -127,3 +148,7 @@ def _in_focus(results: Sequence[ScanResult]) -> float:
 
 def _extra(results: Sequence[ScanResult]) -> float:
     return float(np.mean([one.extra_scans for one in results]))
+
+
+def _extra_dose(results: Sequence[ScanResult]) -> float:
+    return float(np.mean([one.extra_dose for one in results]))

@@ -12,6 +12,15 @@ NEEDLESS_DEPTHS = 1.0
 """A search begun nearer to focus than this had no need to run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Scans of one purpose, and their dose in full frames."""
+
+    times: int = 0
+    scans: int = 0
+    dose_frames: float = 0.0
+
+
 @dataclass(slots=True)
 class ScanResult:
     """One way over one specimen."""
@@ -30,6 +39,8 @@ class ScanResult:
     defocus_depths: list[float] = field(default_factory=list)
     """Of the last take of each tile, row by row; NaN where it was not taken."""
     times_taken: list[int] = field(default_factory=list)
+    spent: dict[str, Spent] = field(default_factory=dict)
+    """What went beyond one scan a tile, by what it was for; known of focusd only."""
 
     @property
     def in_focus_percent(self) -> float:

@@ -56,6 +56,16 @@ def test_focusd_keeps_more_in_focus_than_doing_nothing(report: Report) -> None:
     assert report.draw().axes
 
 
+def test_what_the_extra_scans_are_for_adds_up(report: Report) -> None:
+    """Every scan of focusd beyond one a tile has a purpose, and so has its dose."""
+    own, spent = report.tables[0].row(OWN), report.tables[1]
+
+    for total, column in (("extra scans a tile", "scans a tile"), ("extra dose", "dose a tile")):
+        parts = [spent.row(str(row[0]))[column] for row in spent.rows]
+        assert all(isinstance(part, float) for part in parts)
+        assert sum(float(str(part)) for part in parts) == pytest.approx(own[total], abs=1e-6)
+
+
 def test_landscape_begins_in_focus_and_moves_away() -> None:
     """The operator has focused on the first tile; steps and drift then take the focus away."""
     ground = Landscape(side=SIDE, dose=100.0, texture="resin", seed=3)
