@@ -77,6 +77,11 @@ class RefocusDesk:
         """The refocus that is queued or running; ``None`` also while it is being written down."""
         return self._active.record if self._active else None
 
+    @property
+    def last(self) -> RefocusRecord | None:
+        """The refocus that ended last since the daemon was started."""
+        return self._board.current.last_refocus
+
     async def until_free(self) -> RefocusRecord | None:
         """Wait until no refocus is queued or running; give the one that ended last."""
         await self._free.wait()

@@ -262,21 +262,8 @@ class Supervisor:
         return await self._keeper.observe(frame, is_awaited=is_awaited)
 
     async def wait_for_due(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
-        """Wait for a refocus that is wanted; ``None`` if it is dropped or does not begin in ``timeout_s``.
-
-        Who waits takes no frame meanwhile, so this is as good as a checkpoint. Neither a scan lease is waited
-        for, which may be held by the one who waits, nor a microscope that is away.
-        """
-        is_leased = self._pending.waits_for is WaitsFor.SCAN_LEASE and due is self._pending.due
-        if is_leased or not self._inbox.is_open:
-            return None
-        try:
-            async with asyncio.timeout(timeout_s):
-                with self._pending.checkpoint():
-                    self._inbox.wake()
-                    return await asyncio.shield(due.ended)
-        except TimeoutError:
-            return None if due is self._pending.due else self._desk.current
+        """Wait for a refocus that is wanted, as ``Turns.wait_for`` does."""
+        return await self.turns.wait_for(due, timeout_s=timeout_s)
 
     async def start_refocus(self, *, keep_spectra: bool | None = None) -> RefocusRecord:
         """Queue a refocus and give its record.

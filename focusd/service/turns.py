@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass
 
 from focusd.errors import BusyError, LeasedError
-from focusd.records import FrameVerdict, RefocusRecord, RefocusResult
+from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.desk import RefocusDesk
 from focusd.service.jobs import Inbox
 from focusd.service.leases import Leases, ScanLease
 from focusd.service.neighbours import Neighbours
-from focusd.service.pending import Pending
+from focusd.service.pending import Due, Pending, WaitsFor
 from focusd.store.database import Store
 
 NO_ACTION = "none"
@@ -75,12 +75,15 @@ class Turns:
         self._desk = desk
         self._inbox = inbox
         self._store = store
+        self._told = 0
+        """Acquisition has been told of all refocuses up to this id."""
 
     async def checkpoint(self, *, timeout_s: float) -> Checkpoint | None:
         """Do what is pending, while acquisition is between two tiles.
 
         Returns:
-            What was done; ``None`` if it takes longer than ``timeout_s``. It goes on then, if it has begun.
+            What was done, now or by itself since acquisition was told the last time; ``None`` if it takes
+            longer than ``timeout_s``. It goes on then, if it has begun.
 
         Raises:
             LeasedError: somebody else scans.
@@ -94,8 +97,10 @@ class Turns:
                     record = await self._wait_for_focus()
         except TimeoutError:
             return None
+        record = record or self._untold()
         if record is None or record.result is None:
             return Checkpoint(NO_ACTION, None, None, None)
+        self.note_told(record)
         frame = await self._store.frames.get(record.frame_id) if record.frame_id else None
         return Checkpoint(
             action=record.result.value,
@@ -103,6 +108,33 @@ class Turns:
             working_distance_mm=record.final_working_distance_mm,
             refocus=record,
         )
+
+    async def wait_for(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
+        """Wait for a refocus that a frame has led to.
+
+        Who waits takes no frame meanwhile, so this is as good as a checkpoint. Neither a scan lease is waited
+        for, which may be held by the one who waits, nor a microscope that is away.
+
+        Returns:
+            How it ended; ``None`` if it is dropped or does not begin in ``timeout_s``.
+        """
+        is_leased = self._pending.waits_for is WaitsFor.SCAN_LEASE and due is self._pending.due
+        if is_leased or not self._inbox.is_open:
+            return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                with self._pending.checkpoint():
+                    self._inbox.wake()
+                    record = await asyncio.shield(due.ended)
+        except TimeoutError:
+            return None if due is self._pending.due else self._desk.current
+        if record is not None:
+            self.note_told(record)
+        return record
+
+    def note_told(self, record: RefocusRecord) -> None:
+        """Note that acquisition knows of a refocus, and of what to take again."""
+        self._told = max(self._told, record.refocus_id)
 
     async def take_lease(self, holder: str, expires_in_s: float, *, wait_s: float) -> ScanLease:
         """Keep the lens still for a scan; a refocus that runs or is about to is waited for.
@@ -141,6 +173,12 @@ class Turns:
         """Raise ``LeasedError`` while a client of the relay scans."""
         if self._neighbours.is_scanning:
             raise LeasedError(f"{what} is not possible while a client of the relay scans", free_in_s=1.0)
+
+    def _untold(self) -> RefocusRecord | None:
+        """Give the last refocus if it came by itself, has ended, and acquisition was not told of it."""
+        last = self._desk.last
+        is_own = last is not None and last.trigger is not RefocusTrigger.REQUEST
+        return last if last is not None and is_own and last.refocus_id > self._told else None
 
     async def _wait_for_focus(self) -> RefocusRecord | None:
         """Wait until no refocus runs or is about to begin; give the last that was waited for."""

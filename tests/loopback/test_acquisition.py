@@ -163,6 +163,22 @@ async def test_while_somebody_scans_the_lens_stands_still(tmp_path: Path) -> Non
     assert done["last_refocus"]["result"] == "refocused"
 
 
+async def test_what_was_done_while_nobody_asked_is_told_at_the_next_checkpoint(tmp_path: Path) -> None:
+    """A lease ends, focus is mended at once: the script still learns which tiles to take again, and once."""
+    async with acquiring(tmp_path) as (client, column):
+        await learn(client, column)
+        _, lease = await client.call("POST", "v1/scan-leases", {"holder": "montage"})
+        tiles = await lose_focus(client, column)
+        await client.call("DELETE", f"v1/scan-leases/{lease['lease_id']}")
+        await client.until(lambda status: status["last_refocus"]["trigger"] == "drift")
+        _, told = await client.call("POST", "v1/checkpoint")
+        _, nothing = await client.call("POST", "v1/checkpoint")
+
+    assert told["action"] == "refocused"
+    assert told["reacquire_from"] == tiles[0]["verdict"]["frame_id"]
+    assert (nothing["action"], nothing["reacquire_from"]) == ("none", None)
+
+
 async def test_a_lease_that_runs_out_frees_the_lens(tmp_path: Path) -> None:
     """A script that died costs its lease and no more."""
     async with acquiring(tmp_path) as (client, column):
