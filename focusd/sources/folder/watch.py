@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -40,7 +40,9 @@ NOT_THERE_S = 1.0
 LISTING_SHARE = 20
 """At most this part of the time goes into listing, however many files there are."""
 NOT_ANSWERING_S = 30.0
-"""After so long an operator is told that the file system does not answer."""
+
+Reader: TypeAlias = Callable[[Sighting, FolderSettings], Frame | None]
+"""Gives a file's frame, ``None`` if the file has changed meanwhile; see ``read_frame`` for what it raises."""
 
 
 class WatchedFolder:
@@ -50,6 +52,8 @@ class WatchedFolder:
         settings: How it is watched.
         path: The folder; it need not be there yet.
         files: Where the read position is kept.
+        read: Reads a file; called on a thread of its own.
+        not_answering_s: After so long an operator is told that the file system does not answer.
         clock: Monotonic seconds.
     """
 
@@ -59,11 +63,15 @@ class WatchedFolder:
         path: Path,
         files: Files,
         *,
+        read: Reader = read_frame,
+        not_answering_s: float = NOT_ANSWERING_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._path = str(path.absolute())
         self._files = files
+        self._read = read
+        self._not_answering_s = not_answering_s
         self._clock = clock
         self.report = Report(readable(self._path))
 
@@ -79,14 +87,45 @@ class WatchedFolder:
         position = ReadPosition(self._files, readable(self._path))
         await position.recall()
         async with FolderThread() as thread, Notices(recursive=self._settings.recursive) as notices:
-            look = _Look(self._settings, self._path, position, thread, notices, self.report, self._clock)
+            look = _Look(
+                self._settings,
+                self._path,
+                position=position,
+                thread=_Asker(thread, self.report, self._not_answering_s),
+                notices=notices,
+                report=self.report,
+                clock=self._clock,
+            )
             while True:
                 for sighting in await look.round():
-                    frame = await look.read(sighting)
+                    frame = await look.read(sighting, self._read)
                     if frame is not None:
                         yield frame
                         look.finish(sighting)
                 await look.rest()
+
+
+class _Asker:
+    """Has work done on the folder's thread, and tells an operator when the file system does not answer."""
+
+    def __init__(self, thread: FolderThread, report: Report, not_answering_s: float) -> None:
+        self._thread = thread
+        self._report = report
+        self._not_answering_s = not_answering_s
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Give what the work gives, or raise what it raises."""
+        answer = self._thread.submit(work)
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=self._not_answering_s)
+            before = self._report.status
+            if not done:
+                self._report.state(FolderState.NOT_ANSWERING, f"no answer for {self._not_answering_s:g} s")
+                await asyncio.wait({answer})
+                self._report.state(before.state, before.reason)
+            return await answer
+        finally:
+            answer.cancel()
 
 
 class _Look:
@@ -96,8 +135,9 @@ class _Look:
         self,
         settings: FolderSettings,
         path: str,
+        *,
         position: ReadPosition,
-        thread: FolderThread,
+        thread: _Asker,
         notices: Notices,
         report: Report,
         clock: Callable[[], float],
@@ -142,11 +182,11 @@ class _Look:
             due_s = min(due_s, next_s)
         await self._notices.wait(max(0.0, due_s - self._clock()))
 
-    async def read(self, sighting: Sighting) -> Frame | None:
+    async def read(self, sighting: Sighting, read: Reader) -> Frame | None:
         """Read a file; ``None`` if it is no frame, or not yet."""
         path = sighting.file.path
         try:
-            frame = await self._ask(partial(read_frame, sighting, self._settings))
+            frame = await self._thread.ask(partial(read, sighting, self._settings))
         except ImageError as error:
             await self._not_an_image(sighting, str(error))
         except (OSError, MemoryError) as error:
@@ -174,7 +214,7 @@ class _Look:
         """See all that is there."""
         started_s = self._clock()
         try:
-            listing = await self._ask(self._lister.list_all)
+            listing = await self._thread.ask(self._lister.list_all)
         except OSError as error:
             await self._absent(error)
             self._interval_from(self._clock(), NOT_THERE_S)
@@ -223,7 +263,7 @@ class _Look:
         """See single entries."""
         if not paths:
             return
-        listing = await self._ask(partial(self._lister.look_at, paths))
+        listing = await self._thread.ask(partial(self._lister.look_at, paths))
         gone = paths - {sighting.path for sighting in listing.sightings}
         self._report.vanished([path for path in map(readable, gone) if self._readiness.drop(path)])
         if not listing.folders <= self._folders:
@@ -260,16 +300,3 @@ class _Look:
         await self._position.refuse(sighting.file, reason)
         self._readiness.drop(sighting.file.path)
         self._report.refused(sighting.file.path, reason)
-
-    async def _ask(self, work: Callable[[], T]) -> T:
-        """Run work on the folder's thread; an operator is told when the file system does not answer."""
-        answer = self._thread.submit(work)
-        try:
-            done, _ = await asyncio.wait({answer}, timeout=NOT_ANSWERING_S)
-            if not done:
-                self._report.state(FolderState.NOT_ANSWERING, f"no answer for {NOT_ANSWERING_S:g} s")
-                # Its next listing tells that it answers again.
-                self._list_due_s = self._clock()
-            return await answer
-        finally:
-            answer.cancel()
