@@ -12,7 +12,7 @@ import time
 
 from .connection import Connection
 from .instrument import Image, Instrument, Json
-from .methods import ANSWER_S, SETTLE_S, Methods, told_of
+from .methods import Methods, told_of
 from .owner import Owner
 
 DEFAULT_PORT = 8460
@@ -29,6 +29,7 @@ class Bridge:
         host: Address to listen on; there is no password, so that any but loopback needs ``allowed``.
         port: Port; 0 takes a free one.
         allowed: Addresses of clients that are served beside this computer's own.
+        silence_s: How long a client may be silent in the middle of a message, or read nothing of one.
 
     Attributes:
         port: The port it listens on, within the block.
@@ -43,10 +44,12 @@ class Bridge:
         host: str = "127.0.0.1",
         port: int = DEFAULT_PORT,
         allowed: tuple[str, ...] = (),
+        silence_s: float = 20.0,
     ) -> None:
         self.port = port
         self._instrument = instrument
         self._host = host
+        self._silence_s = silence_s
         self._allowed = {str(ipaddress.ip_address(address)) for address in allowed}
         if not self._allowed and not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"{host} is open to everybody: say who is allowed")
@@ -63,14 +66,14 @@ class Bridge:
             raise ValueError(f"limits_mm must be above 0, low below high, got {low} and {high}")
         owner = self._owner = Owner(self._instrument, self._poll)
         try:
-            owner.call("open", self._instrument.open, SETTLE_S)
+            owner.call("open", self._instrument.open, self._instrument.settle_s)
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             self._listener = socket.socket(family)
             if sys.platform != "win32":
                 # On Windows it would let two bridges listen on one port.
                 self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listener.bind((self._host, self.port))
-            self._listener.listen(MAX_CLIENTS)
+            self._listener.listen(64)
             self._listener.settimeout(0.2)
         except BaseException:
             self.__exit__()
@@ -92,7 +95,7 @@ class Bridge:
         for client in clients:
             client.cut()
         if self._owner is not None:
-            self._owner.close(ANSWER_S)
+            self._owner.close(self._instrument.answer_s)
 
     @property
     def working_for_focusd(self) -> bool:
@@ -151,7 +154,8 @@ class Bridge:
                 log.warning("%s is not allowed", address[0])
                 connection.close()
                 continue
-            self._serve(Connection(connection, "{}:{}".format(*address[:2]), methods, self._forget))
+            name = "{}:{}".format(*address[:2])
+            self._serve(Connection(connection, name, methods, self._forget, self._silence_s))
 
     def _welcome(self, address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])

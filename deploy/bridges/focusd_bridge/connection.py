@@ -18,8 +18,6 @@ from .methods import Methods
 
 FRAMES_KEPT = 2
 """Pushed images that wait for one client; the oldest go first."""
-SILENCE_S = 20.0
-"""How long a client may be silent in the middle of a message, or read nothing of one."""
 
 log = logging.getLogger("focusd_bridge")
 
@@ -32,6 +30,7 @@ class Connection:
         name: The client's address, for the log.
         methods: What carries out its requests.
         on_gone: Called once when the connection is over.
+        silence_s: How long the client may be silent in the middle of a message, or read nothing of one.
     """
 
     def __init__(
@@ -40,19 +39,21 @@ class Connection:
         name: str,
         methods: Methods,
         on_gone: Callable[[Connection], None],
+        silence_s: float,
     ) -> None:
         self.name = name
         self.heard_at = time.monotonic()
         self._methods = methods
         self._on_gone = on_gone
         self._socket = connection
+        self._silence_s = silence_s
         self._sending = threading.Lock()
         self._frames: collections.deque[tuple[Json, Pixels]] = collections.deque(maxlen=FRAMES_KEPT)
         self._news = threading.Condition()
         self._subscribed = False
         self._gone = False
         self._dropped = 0
-        connection.settimeout(SILENCE_S)
+        connection.settimeout(silence_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -124,13 +125,13 @@ class Connection:
 
     def _exactly(self, count: int, *, may_wait: bool) -> bytes:
         data = b""
-        until = time.monotonic() + SILENCE_S
+        until = time.monotonic() + self._silence_s
         while len(data) < count:
             try:
                 piece = self._socket.recv(count - len(data))
             except socket.timeout:
                 if may_wait and not data:
-                    until = time.monotonic() + SILENCE_S
+                    until = time.monotonic() + self._silence_s
                     continue
                 raise
             if not piece:

@@ -84,6 +84,10 @@ class Instrument:
         lost_errors: Exceptions after which the vendor's software has to be connected again: before the next
             call ``close`` and ``open`` are called.
         pushes: Whether ``Bridge.push`` is called with images that the owner acquires.
+        answer_s: Deadline of a call that takes no time of its own; less than focusd waits by default
+            (``timeouts.request_s``).
+        settle_s: Deadline of a move, likewise (``settle_s`` and ``request_s``), and of ``open``.
+        scan_margin_s: Deadline of a scan beside twice its beam time.
         poll_interval_s: How often ``poll`` is called while somebody has subscribed.
     """
 
@@ -94,6 +98,9 @@ class Instrument:
     limits_mm: tuple[float, float]
     lost_errors: tuple[type[BaseException], ...] = (ConnectionError,)
     pushes = False
+    answer_s = 4.0
+    settle_s = 13.0
+    scan_margin_s = 9.0
     poll_interval_s = 0.5
 
     def get_state(self) -> Json:

@@ -133,6 +133,7 @@ def request(header: Json) -> tuple[str, Params]:
     method, params, identification = header.get("method"), header.get("params", {}), header.get("id")
     if header.get("jsonrpc") != "2.0" or not isinstance(method, str) or not isinstance(params, dict):
         raise RequestError("a request has jsonrpc 2.0, a method and params by name")
-    if isinstance(identification, bool) or not isinstance(identification, (int, float, str, type(None))):
+    plain = identification is None or isinstance(identification, str) or _finite(identification) is not None
+    if not plain:
         raise RequestError("id must be a number, text or null")
     return method, Params(params)

@@ -14,12 +14,6 @@ from .messages import Params, tidy
 from .owner import Owner
 
 PROTOCOL = 1
-ANSWER_S = 4.0
-"""For a call that takes no time of its own: less than focusd waits by default (``timeouts.request_s``)."""
-SETTLE_S = 13.0
-"""For a move, likewise (``settle_s`` and ``request_s``)."""
-SCAN_MARGIN_S = 9.0
-"""For a scan beside twice its beam time."""
 
 log = logging.getLogger("focusd_bridge")
 
@@ -48,7 +42,7 @@ class Methods:
         if method == "hello":
             return self._hello(), b""
         if method == "get_state":
-            return self._owner.call(method, self._state, ANSWER_S), b""
+            return self._owner.call(method, self._state, self._instrument.answer_s), b""
         if method == "set_working_distance":
             return self._move(params.number("working_distance_mm")), b""
         if method == "scan":
@@ -85,12 +79,15 @@ class Methods:
         if not low_mm <= wanted_mm <= high_mm:
             raise OutOfRangeError(f"{wanted_mm:.9g} mm is not within {low_mm:.9g} and {high_mm:.9g} mm")
         readback_mm = self._owner.call(
-            "set_working_distance", lambda: self._instrument.set_working_distance(wanted_mm), SETTLE_S
+            "set_working_distance",
+            lambda: self._instrument.set_working_distance(wanted_mm),
+            self._instrument.settle_s,
         )
         return _checked_state({"working_distance_mm": readback_mm})
 
     def _scan(self, scan: Scan) -> tuple[Json, Pixels]:
-        return self._owner.call("scan", lambda: self._take(scan), 2 * scan.beam_time_s + SCAN_MARGIN_S)
+        timeout_s = 2 * scan.beam_time_s + self._instrument.scan_margin_s
+        return self._owner.call("scan", lambda: self._take(scan), timeout_s)
 
     def _take(self, scan: Scan) -> tuple[Json, Pixels]:
         """Scan so often as asked for and give the mean; state and images are one call for the owner."""
@@ -117,15 +114,17 @@ class Methods:
             return {"frozen": frozen}
         if method == "blank_beam":
             blanked = params.flag("blanked")
-            owner.call(method, lambda: instrument.blank_beam(blanked=blanked), ANSWER_S)
+            owner.call(method, lambda: instrument.blank_beam(blanked=blanked), instrument.answer_s)
             return {"blanked": blanked}
         if method == "set_stigmator":
             wanted = params.number("x_percent"), params.number("y_percent")
             if max(map(abs, wanted)) > 100:
                 raise OutOfRangeError("the stigmator goes from -100 to 100 %")
-            x_percent, y_percent = owner.call(method, lambda: instrument.set_stigmator(*wanted), ANSWER_S)
+            x_percent, y_percent = owner.call(
+                method, lambda: instrument.set_stigmator(*wanted), instrument.answer_s
+            )
         else:
-            x_percent, y_percent = owner.call(method, instrument.get_stigmator, ANSWER_S)
+            x_percent, y_percent = owner.call(method, instrument.get_stigmator, instrument.answer_s)
         return {"x_percent": float(x_percent), "y_percent": float(y_percent)}
 
     def _freeze(self, client: object, *, frozen: bool) -> None:
@@ -137,7 +136,7 @@ class Methods:
                 self._owner.call(
                     "freeze_auto_contrast",
                     lambda: self._instrument.freeze_auto_contrast(frozen=frozen),
-                    ANSWER_S,
+                    self._instrument.answer_s,
                 )
 
 

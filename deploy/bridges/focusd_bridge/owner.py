@@ -123,7 +123,9 @@ class Owner:
             job.result = job.work()
         except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
             self._lost = self._lost or isinstance(error, self._instrument.lost_errors)
-            job.error = error
+            # An SDK that wants to end the process ends its call.
+            plain = isinstance(error, Exception)
+            job.error = error if plain else InstrumentError(f"{type(error).__name__}: {error}")
         with self._condition:
             self._current = None
             job.over.set()
