@@ -93,8 +93,8 @@ def _with_paths_from(folder: Path, config: Config) -> Config:
     store = config.store.model_copy(update={"directory": base / config.store.directory})
     http = config.http.model_copy(update={"token_file": base / token_file if token_file else None})
     path = config.folder.path
-    folder = config.folder.model_copy(update={"path": base / path if path else None})
-    return config.model_copy(update={"store": store, "http": http, "folder": folder})
+    watched = config.folder.model_copy(update={"path": base / path if path else None})
+    return config.model_copy(update={"store": store, "http": http, "folder": watched})
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
