@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from pydantic import TypeAdapter
 
@@ -39,12 +40,13 @@ class Files:
         """Note that a folder is watched from now on, and which of its files are not to be judged."""
         now = time.time()
         begun = FileNote(FrameFile(f"{folder}/", 0, 0), FileOutcome.BEGUN, now)
-        notes = [begun, *(FileNote(file, FileOutcome.SKIPPED, now) for file in skipped)]
-        await self._put([file_row(note) for note in notes])
+        # Packed where it is written, on the store's thread: there may be very many.
+        notes = (FileNote(file, FileOutcome.SKIPPED, now) for file in skipped)
+        await self._put(chain([begun], notes))
 
     async def refuse(self, file: FrameFile, reason: str) -> None:
         """Note that a file cannot be judged."""
-        await self._put([file_row(FileNote(file, FileOutcome.REFUSED, time.time(), reason=reason))])
+        await self._put([FileNote(file, FileOutcome.REFUSED, time.time(), reason=reason)])
 
     async def forget(self, paths: Sequence[str]) -> None:
         """Drop the notes on files that are gone."""
@@ -54,10 +56,10 @@ class Files:
 
         await self._file.write(work, durable=False)
 
-    async def _put(self, rows: Sequence[Row]) -> None:
+    async def _put(self, notes: Iterable[FileNote]) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            for row in rows:
-                put_file(connection, row)
+            for note in notes:
+                put_file(connection, file_row(note))
 
         await self._file.write(work)
 

@@ -6,12 +6,26 @@ The store holds it; here is a copy for looking up, which is changed only after t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from focusd.frame import FrameFile
+from focusd.sources.folder.readiness import Sighting
 from focusd.store.files import Files
 
 KEPT_GONE = 10_000
 """Notes on files that are gone are kept for so many, because a file or a whole share may come back."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """The files of a folder beside those that are done with."""
+
+    left: list[Sighting] = field(default_factory=list)
+    """Not done with."""
+    present: set[str] = field(default_factory=set)
+    """Paths of all."""
+    gone: list[str] = field(default_factory=list)
+    """Done with, and not there any more."""
 
 
 class ReadPosition:
@@ -60,23 +74,26 @@ class ReadPosition:
         """Whether focusd is done with a file as it is now."""
         return self._done.get(file.path) == (file.size_bytes, file.mtime_ns)
 
-    async def prune(self, present: Iterable[str]) -> None:
+    def compare(self, sightings: Iterable[Sighting]) -> Compared:
+        """Compare with all the files of the folder; reads only, and may run on another thread meanwhile."""
+        compared = Compared()
+        for sighting in sightings:
+            compared.present.add(sighting.file.path)
+            if not self.knows(sighting.file):
+                compared.left.append(sighting)
+        gone = (path for path in self._done if path not in compared.present)
+        compared.gone = [path for path in gone if not path.endswith("/")]
+        return compared
+
+    async def prune(self, gone: list[str]) -> None:
         """Forget the oldest files that are gone, when there are too many of them.
 
         A folder in which no known file is left forgets nothing: its share may have been unmounted.
-
-        Args:
-            present: Paths of all the files in the folder.
         """
-        if len(self._done) <= self._kept_gone:
-            return
-        kept = set(present)
-        gone = [path for path in self._done if path not in kept and not path.endswith("/")]
         if len(gone) <= self._kept_gone or len(gone) >= len(self._done) - 1:
             return
         # Half of them at once, so that it is seldom done.
-        gone.sort(key=lambda path: self._done[path][1])
-        gone = gone[: len(gone) - self._kept_gone // 2]
-        await self._files.forget(gone)
-        for path in gone:
+        oldest = sorted(gone, key=lambda path: self._done[path][1])[: len(gone) - self._kept_gone // 2]
+        await self._files.forget(oldest)
+        for path in oldest:
             del self._done[path]

@@ -55,11 +55,6 @@ class Readiness:
     def __len__(self) -> int:
         return len(self._candidates)
 
-    @property
-    def waiting(self) -> list[str]:
-        """Paths of the files that are not done with, as the system knows them."""
-        return [candidate.sighting.path for candidate in self._candidates.values()]
-
     def see(self, sightings: Iterable[Sighting], now_s: float) -> None:
         """Take in files that are not done with as they are now."""
         for sighting in sightings:
@@ -70,13 +65,13 @@ class Readiness:
             due_s = now_s + (0.0 if is_whole else self._wait_s(sighting))
             self._candidates[sighting.file.path] = _Candidate(sighting, now_s, due_s)
 
-    def miss(self, present: Iterable[str]) -> list[str]:
-        """Drop the candidates that are not among ``present``, and give their paths."""
-        kept = set(present)
-        gone = [path for path in self._candidates if path not in kept]
-        for path in gone:
+    def keep(self, left: Iterable[str]) -> list[str]:
+        """Be done with all files but these, and give the paths of those that were candidates."""
+        kept = set(left)
+        dropped = [path for path in self._candidates if path not in kept]
+        for path in dropped:
             del self._candidates[path]
-        return gone
+        return dropped
 
     def drop(self, path: str) -> bool:
         """Be done with a file; tell whether it was a candidate."""

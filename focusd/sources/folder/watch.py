@@ -219,22 +219,27 @@ class _Look:
             await self._absent(error)
             self._interval_from(self._clock(), NOT_THERE_S)
             return
-        if listing.identity != self._identity:
+        await self._there(listing.identity)
+        self._folders = listing.folders
+        await self._begin(listing)
+        compared = await self._thread.ask(partial(self._position.compare, listing.sightings))
+        if listing.is_complete:
+            dropped = self._readiness.keep(sighting.file.path for sighting in compared.left)
+            self._report.vanished([path for path in dropped if path not in compared.present])
+            await self._position.prune(compared.gone)
+        self._readiness.see(compared.left, self._clock())
+        self._report.odd(listing.oddities)
+        ended_s = self._clock()
+        self._interval_from(ended_s, self._interval_s, LISTING_SHARE * (ended_s - started_s))
+
+    async def _there(self, identity: tuple[int, int] | None) -> None:
+        if identity != self._identity:
             # What the system tells of belongs to the folder that was there before.
             await self._notices.stop()
-        self._identity, self._is_there = listing.identity, True
+        self._identity, self._is_there = identity, True
         self._report.state(FolderState.WATCHING)
         if not self._settings.polling:
             self._notices.listen(self._path)
-        self._folders = listing.folders
-        await self._begin(listing)
-        present = [sighting.file.path for sighting in listing.sightings]
-        if listing.is_complete:
-            self._report.vanished(self._readiness.miss(present))
-            await self._position.prune(present)
-        self._see(listing)
-        ended_s = self._clock()
-        self._interval_from(ended_s, self._interval_s, LISTING_SHARE * (ended_s - started_s))
 
     def _interval_from(self, now_s: float, interval_s: float, pause_s: float = 0.0) -> None:
         self._list_not_before_s = now_s + pause_s
@@ -268,9 +273,6 @@ class _Look:
         self._report.vanished([path for path in map(readable, gone) if self._readiness.drop(path)])
         if not listing.folders <= self._folders:
             self._list_soon()
-        self._see(listing)
-
-    def _see(self, listing: Listing) -> None:
         left = []
         for sighting in listing.sightings:
             if self._position.knows(sighting.file):

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from focusd.frame import FrameFile
 from focusd.sources.folder.position import ReadPosition
+from focusd.sources.folder.readiness import Sighting
 from focusd.store.database import Store, open_store
 
 FOLDER = "/data"
@@ -24,6 +25,16 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """Give a store."""
     async with open_store(tmp_path, max_frames=100) as opened:
         yield opened
+
+
+def seen(*numbers: int) -> list[Sighting]:
+    """See files in the folder."""
+    return [Sighting(file(number), file(number).path, number) for number in numbers]
+
+
+async def prune(position: ReadPosition, *numbers: int) -> None:
+    """Prune with these files in the folder."""
+    await position.prune(position.compare(seen(*numbers)).gone)
 
 
 async def recalled(store: Store, *, kept_gone: int = 4) -> ReadPosition:
@@ -48,12 +59,23 @@ async def test_what_is_done_with_is_known_by_size_and_time(store: Store) -> None
         assert not one.knows(file(3))
 
 
+async def test_files_are_told_apart_by_what_is_known_of_them(store: Store) -> None:
+    """Left are those that are new and those that have changed."""
+    position = await recalled(store)
+    await position.begin([file(1), file(2), file(3, size_bytes=11)])
+
+    compared = position.compare(seen(1, 3, 4))
+
+    assert [sighting.file for sighting in compared.left] == [file(3), file(4)]
+    assert compared.present == {file(1).path, file(3).path, file(4).path}
+    assert compared.gone == [file(2).path]
+
+
 async def test_the_oldest_of_those_that_are_gone_are_forgotten(store: Store) -> None:
     """Those that are there are not, however old; and some that are gone are kept, for they may come back."""
     position = await recalled(store)
     await position.begin([file(number) for number in range(10)])
-    present = [file(0).path, file(9).path]
-    await position.prune(present)
+    await prune(position, 0, 9)
 
     for one in (position, await recalled(store)):
         assert [number for number in range(10) if one.knows(file(number))] == [0, 7, 8, 9]
@@ -64,7 +86,7 @@ async def test_few_that_are_gone_are_all_kept(store: Store) -> None:
     """Nothing is written for them."""
     position = await recalled(store)
     await position.begin([file(number) for number in range(6)])
-    await position.prune([file(number).path for number in range(2, 6)])
+    await prune(position, 2, 3, 4, 5)
 
     assert all(position.knows(file(number)) for number in range(6))
 
@@ -73,7 +95,7 @@ async def test_a_folder_that_seems_empty_forgets_nothing(store: Store) -> None:
     """The mount point of a share that is gone is an empty folder, and all will come back."""
     position = await recalled(store)
     await position.begin([file(number) for number in range(20)])
-    await position.prune([])
-    await position.prune([f"{FOLDER}/new.tif"])
+    await prune(position)
+    await prune(position, 99)
 
     assert all(position.knows(file(number)) for number in range(20))

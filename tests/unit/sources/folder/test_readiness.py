@@ -117,8 +117,8 @@ def test_what_is_gone_is_no_candidate_any_more() -> None:
     readiness = make()
     readiness.see([seen("a"), seen("b")], 0.0)
 
-    assert readiness.miss(["b", "c"]) == ["a"]
-    assert readiness.miss(["b", "c"]) == []
+    assert readiness.keep(["b", "c"]) == ["a"]
+    assert readiness.keep(["b", "c"]) == []
     assert names(readiness, 1.0) == ["b"]
     assert readiness.drop("b")
     assert not readiness.drop("b")
