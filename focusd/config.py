@@ -250,6 +250,9 @@ class DriftSettings(_Section):
     ``both``: ``ratio`` or ``cusum``, whichever speaks first."""
     threshold_ratio: Fraction = 0.72
     """``ratio``: a frame under this share of the baseline is below."""
+    suspect_ratio: Fraction = 0.78
+    """``ratio``: a frame under this share of the baseline is suspect, or under ``threshold_ratio`` if that is
+    higher."""
     frames_below: Annotated[int, Field(ge=1, le=100)] = 3
     """``ratio``: so many frames below ..."""
     frames_window: Annotated[int, Field(ge=1, le=100)] = 4
@@ -311,7 +314,8 @@ class RefocusSettings(_Section):
     """Whether ``spectral`` takes its second scan as far away as the last picture in focus under the same
     condition says that focus is; after a probe there is no need."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """Automatic tries in a row before focusd gives up and reports ``degraded``."""
+    """Automatic tries in a row at one place, or three times as many at different ones, before focusd gives up
+    and reports ``degraded``."""
     cool_down_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     """Pause in ``degraded`` before focusd tries again by itself."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
@@ -46,6 +46,8 @@ class DriftDecision:
     """Sharpness over the baseline's."""
     first_below: int | None
     """The frame since which there has been evidence of a loss without a break, if there is any."""
+    may_teach: bool
+    """Whether the frame may be taken for one in focus: a suspicion alone does not yet speak against that."""
 
 
 class DriftDetector(Protocol):
@@ -68,11 +70,22 @@ class RatioDetector:
         threshold_ratio: Share of the baseline, between 0 and 1.
         frames_below: Frames below that mean focus is lost ...
         frames_window: ... among this many judgeable frames.
+        suspect_ratio: Share under which one frame is suspect; ``threshold_ratio`` unless given.
     """
 
-    def __init__(self, threshold_ratio: float, frames_below: int, frames_window: int) -> None:
+    def __init__(
+        self,
+        threshold_ratio: float,
+        frames_below: int,
+        frames_window: int,
+        *,
+        suspect_ratio: float | None = None,
+    ) -> None:
         if not 0.0 < threshold_ratio < 1.0:
             raise ValueError(f"threshold_ratio must be between 0 and 1, got {threshold_ratio:g}")
+        self._suspect_ratio = threshold_ratio if suspect_ratio is None else suspect_ratio
+        if not threshold_ratio <= self._suspect_ratio < 1.0:
+            raise ValueError(f"suspect_ratio must be {threshold_ratio:g} to 1, got {suspect_ratio:g}")
         if not 1 <= frames_below <= frames_window:
             raise ValueError(f"frames_below must be 1 to frames_window = {frames_window}, got {frames_below}")
         self._threshold_ratio = threshold_ratio
@@ -94,10 +107,11 @@ class RatioDetector:
         if not any(self._window):
             self._first_below = None
         verdict = DriftState.IN_FOCUS
-        if below:
-            lost = sum(self._window) >= self._frames_below
+        if highest < self._suspect_ratio * reference:
+            lost = below and sum(self._window) >= self._frames_below
             verdict = DriftState.OUT_OF_FOCUS if lost else DriftState.SUSPECT
-        return DriftDecision(verdict, score.value / reference, self._first_below)
+        first = frame_id if verdict is DriftState.SUSPECT and self._first_below is None else self._first_below
+        return DriftDecision(verdict, score.value / reference, first, may_teach=not below)
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -138,7 +152,8 @@ class ChartDetector:
             self._scatter.learn(value)
         elif deviation < 0.0:
             verdict = DriftState.OUT_OF_FOCUS if share >= 1.0 else DriftState.SUSPECT
-        return DriftDecision(verdict, score.value / reference, self._first_below)
+        may_teach = verdict is DriftState.IN_FOCUS
+        return DriftDecision(verdict, score.value / reference, self._first_below, may_teach)
 
     def reset(self) -> None:
         """Forget the evidence, but not the scatter."""
@@ -164,7 +179,8 @@ class EitherDetector:
             ValueError: the reference is not positive.
         """
         quick, patient = (detector.fold(frame_id, score, reference) for detector in self._detectors)
-        return patient if _ALARM[patient.verdict] > _ALARM[quick.verdict] else quick
+        decision = patient if _ALARM[patient.verdict] > _ALARM[quick.verdict] else quick
+        return replace(decision, may_teach=quick.may_teach and patient.may_teach)
 
     def reset(self) -> None:
         """Forget the evidence of both."""
@@ -181,6 +197,10 @@ class DriftParameters(Protocol):
 
     @property
     def threshold_ratio(self) -> float:
+        """Of ``ratio``."""
+
+    @property
+    def suspect_ratio(self) -> float:
         """Of ``ratio``."""
 
     @property
@@ -209,7 +229,12 @@ class DriftParameters(Protocol):
 
 
 def _ratio(parameters: DriftParameters) -> DriftDetector:
-    return RatioDetector(parameters.threshold_ratio, parameters.frames_below, parameters.frames_window)
+    return RatioDetector(
+        parameters.threshold_ratio,
+        parameters.frames_below,
+        parameters.frames_window,
+        suspect_ratio=max(parameters.suspect_ratio, parameters.threshold_ratio),
+    )
 
 
 def _cusum(parameters: DriftParameters) -> DriftDetector:

@@ -114,7 +114,7 @@ class Watch:
         decision = self._detector.fold(frame_id, score, self._reference.value)
         in_focus = decision.verdict is DriftState.IN_FOCUS
         reason = self._note(measurement, in_focus=in_focus)
-        if in_focus and reason is None:
+        if decision.may_teach and reason is None:
             self._reference.learn(score.value)
         lost = decision.verdict is DriftState.OUT_OF_FOCUS
         return Judgement(

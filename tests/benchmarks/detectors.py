@@ -73,7 +73,7 @@ class OwnWatch:
             return False
         score = tile.scores[self._metric]
         decision = self._detector.fold(self._count, score, self._reference.value)
-        if decision.verdict is DriftState.IN_FOCUS:
+        if decision.may_teach:
             self._reference.learn(score.value)
         if decision.verdict is not DriftState.OUT_OF_FOCUS:
             return False
@@ -142,7 +142,10 @@ def candidates() -> list[Candidate]:
     fixed = "reference fixed"
     return [
         Candidate(OWN_DEFAULT, own()),
-        Candidate(OWN_SUSPICION, own(frames_below=1, frames_window=1)),
+        Candidate(
+            OWN_SUSPICION,
+            own(threshold_ratio=settings.suspect_ratio, frames_below=1, frames_window=1),
+        ),
         *(
             Candidate(f"focusd, {name}", own(detector=name))
             for name in DETECTORS

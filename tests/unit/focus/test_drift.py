@@ -151,6 +151,26 @@ def test_a_chart_notices_a_loss_that_the_ratio_does_not(name: str) -> None:
     assert states(made("ratio")) == {DriftState.IN_FOCUS}
 
 
+def test_a_frame_a_little_below_is_suspect_and_no_evidence() -> None:
+    """Between the two shares of the baseline frames are suspect for good, teach, and raise no alarm."""
+    detector = RatioDetector(0.72, 3, 4, suspect_ratio=0.78)
+
+    decisions = [detector.fold(i, Score(value, 0.0), 1.0) for i, value in enumerate([0.75] * 6 + [0.7])]
+
+    assert {one.verdict for one in decisions} == {DriftState.SUSPECT}
+    assert [one.may_teach for one in decisions] == [True] * 6 + [False]
+    assert [one.first_below for one in decisions[4:]] == [4, 5, 6]
+
+
+def test_the_suspect_share_is_not_under_the_other() -> None:
+    """A frame that counts towards the alarm is suspect; the settings are taken so, whatever they say."""
+    with pytest.raises(ValueError, match="suspect_ratio must be"):
+        RatioDetector(0.72, 3, 4, suspect_ratio=0.7)
+
+    strict = make_detector("ratio", SETTINGS.model_copy(update={"threshold_ratio": 0.9}))
+    assert strict.fold(1, Score(0.85, 0.0), 1.0).verdict is DriftState.SUSPECT
+
+
 def test_both_is_as_quick_as_the_ratio_at_a_marked_loss() -> None:
     """The third frame of a third of the reference is the alarm, and the first of them is named."""
     detector = made("both")
