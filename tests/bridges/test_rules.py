@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import os
-import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,34 +12,11 @@ import pytest
 from focusd.cli.bridge.bench import CheckOptions
 from focusd.cli.bridge.run import Outcome
 from tests.bridges.lab import Lab, served
+from tests.bridges.process import BRIDGES, bridge_process
 from tests.loopback.bench import DEPTH_OF_FIELD_UM, daemon, make_column
 from tests.loopback.bridge_check_rig import failures, run, with_outcome
 
-BRIDGES = Path(__file__).parents[2] / "deploy" / "bridges"
 OPTIONS = CheckOptions(beyond_limits=True, side_px=128)
-
-
-@contextmanager
-def process(*command: str) -> Iterator[int]:
-    """Run a bridge as a process and give its port; told to end, it must end well."""
-    child = subprocess.Popen(
-        [sys.executable, *command, "--port", "0"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    assert child.stderr is not None
-    try:
-        line = next(line for line in child.stderr if "listening" in line)
-        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        yield int(found[1])
-        child.terminate()
-        assert child.wait(10) == 0, child.stderr.read()
-    finally:
-        child.kill()
-        child.wait()
-        child.stderr.close()
 
 
 async def test_every_rule_is_kept_with_every_capability() -> None:
@@ -60,7 +32,7 @@ async def test_every_rule_is_kept_with_every_capability() -> None:
 
 async def test_the_example_is_a_good_bridge() -> None:
     """What a lab begins with keeps the rules, has no capabilities it does not need, and ends when told to."""
-    with process(str(BRIDGES / "example_bridge.py")) as port:
+    with bridge_process(str(BRIDGES / "example_bridge.py")) as port:
         findings = await run(port, OPTIONS)
 
     assert failures(findings) == {}
