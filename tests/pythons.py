@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 OLDEST = 8
 """Python 3.8."""
 
 
+@cache
 def oldest_python() -> Path:
     """Give the oldest interpreter from 3.8 on that runs here; the present one if there is no other."""
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"

@@ -267,7 +267,10 @@ class Client:
         )
 
     def checkpoint(self, *, timeout_s: float = 600.0) -> Checkpoint:
-        """Say that acquisition is between two tiles, and wait until what is pending has been done."""
+        """Say that acquisition is between two tiles, and wait until what is pending has been done.
+
+        The answer also tells of a refocus that came by itself since the last one that was told of.
+        """
         query = {"timeout_s": f"{timeout_s:.3f}"}
         body = self._ask("POST", "/v1/checkpoint", query, timeout_s=timeout_s + self._margin_s)
         return Checkpoint(

@@ -131,6 +131,8 @@ class Client:
     async def checkpoint(self, *, timeout_s: float = 600.0) -> Checkpoint:
         """Say that acquisition is between two tiles, and wait until what is pending has been done.
 
+        The answer also tells of a refocus that came by itself since the last one that was told of.
+
         Raises:
             LeasedError: somebody scans.
             NotConnectedError: there is no microscope.

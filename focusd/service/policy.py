@@ -112,7 +112,9 @@ class Policy:
         if verdict.verdict is Verdict.OUT_OF_FOCUS:
             return RefocusTrigger.DRIFT
         probes = self._refocus.mode != "advise" and self._refocus.probe and self._refocus.probe_suspicion
-        if verdict.verdict is Verdict.SUSPECT and is_awaited and probes:
+        # Nobody scans at a checkpoint, and an in-focus frame before it ends the suspicion.
+        is_cheap = is_awaited or self._refocus.mode == "checkpoint"
+        if verdict.verdict is Verdict.SUSPECT and is_cheap and probes:
             return RefocusTrigger.DRIFT
         if verdict.verdict is Verdict.LEARNING and self._autofocuses:
             return RefocusTrigger.FIRST_FRAME

@@ -103,6 +103,22 @@ async def test_at_checkpoints_nothing_moves_before_the_word_is_given(tmp_path: P
     assert nothing == {"action": "none", "reacquire_from": None, "working_distance_mm": None, "refocus": None}
 
 
+async def test_a_checkpoint_looks_into_the_first_suspicion(tmp_path: Path) -> None:
+    """No second tile is lost where each is followed by a checkpoint; a frame in focus ends the suspicion."""
+    async with acquiring(tmp_path, mode="checkpoint") as (client, column):
+        await learn(client, column)
+        [unsettled] = await lose_focus(client, column, tiles=1)
+        column.move_stage(z_mm=0.0)
+        await push(client, column)
+        _, nothing = await client.call("POST", "v1/checkpoint")
+        [lost] = await lose_focus(client, column, tiles=1)
+        _, done = await client.call("POST", "v1/checkpoint")
+
+    assert unsettled["waits_for"] == "checkpoint"
+    assert nothing["action"] == "none"
+    assert (done["action"], done["reacquire_from"]) == ("refocused", lost["verdict"]["frame_id"])
+
+
 async def test_who_waits_for_focus_is_at_a_checkpoint(tmp_path: Path) -> None:
     """A script that takes no frame before its answer needs no second call; nor does it wait for itself."""
     async with acquiring(tmp_path, mode="checkpoint") as (client, column):
