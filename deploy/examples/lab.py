@@ -67,6 +67,7 @@ class Microscope:
         self._data.settimeout(TIMEOUT_S)
         self._ask("TcpRegDataPort", self._data.getsockname()[1])
         self._data.connect((host, int(port) + 1))
+        self._send("SetViewField", SIDE_PX * PIXEL_NM * 1e-6)
         self._send("DtSelect", 0, 0)
         self._send("DtEnable", 0, 1, 8)
 
