@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import measure
 from focusd.focus.probe import MAX_SCANS, Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import make_search
@@ -13,11 +14,13 @@ from tests.unit.focus.optics import DEPTH_MM, DEPTH_UM, Column, measured
 LOW_MM, HIGH_MM = 8.9, 9.1
 
 
-def probed(kind: str, off_depths: float, *, dose: float = 20.0, seed: int = 0) -> tuple[ProbeOutcome, int]:
+def probed(
+    kind: str, off_depths: float, *, dose: float = 20.0, seed: int = 0, prior: LearnedDepth | None = None
+) -> tuple[ProbeOutcome, int]:
     """Probe from a place so far from focus; give the verdict and the scans it cost besides the alarm's."""
     here_mm = 9.0 + off_depths * DEPTH_MM
     column = Column(kind, focus_mm=9.0, dose=dose, seed=seed)
-    probe = Probe(here_mm, LOW_MM, HIGH_MM, DEPTH_UM)
+    probe = Probe(here_mm, LOW_MM, HIGH_MM, DEPTH_UM, prior=prior)
     probe.tell(here_mm, measure(column.scan(here_mm), []))
     scans = 0
     while (place_mm := probe.ask()) is not None:
@@ -46,6 +49,21 @@ def test_a_lens_in_focus_is_left_alone(kind: str, off_depths: float) -> None:
 
     assert outcome.result is ProbeResult.NOT_FOCUS_RELATED
     assert scans <= MAX_SCANS
+
+
+@pytest.mark.parametrize("kind", ["cells", "powder", "particles"])
+@pytest.mark.parametrize(
+    ("off_depths", "expected"),
+    [(0.0, ProbeResult.NOT_FOCUS_RELATED), (-2.5, ProbeResult.LOST), (2.5, ProbeResult.LOST)],
+)
+def test_with_the_depth_learnt_one_scan_decides(kind: str, off_depths: float, expected: ProbeResult) -> None:
+    """Once past refocuses have measured the depth of field, a plain case takes no second scan."""
+    learnt = LearnedDepth(DEPTH_UM, DEPTH_UM, log_sd=0.1, runs=5)
+
+    outcome, scans = probed(kind, off_depths, dose=50.0, prior=learnt)
+
+    assert outcome.result is expected
+    assert scans == 1
 
 
 def test_nothing_to_see_is_blind() -> None:
