@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,42 @@ async def test_a_folder_may_come_go_and_come_back(state: Path, folder: Path) -> 
 
     states = [event["state"] for event in events if event["event"] == "folder_state_changed"]
     assert states == ["missing", "watching"] * 3
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """Mount a file system of its own; skips the test where that is not allowed."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    command = [mount or "", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if not mount or not umount or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount a file system")
+    try:
+        yield
+    finally:
+        # Lazily, as when a server is gone: somebody may be looking into it just now.
+        subprocess.run([umount, "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("polling", [False, True])
+async def test_a_share_that_is_unmounted_is_told_of_and_watched_again(
+    state: Path, folder: Path, *, polling: bool
+) -> None:
+    """Its mount point is an empty folder; what is mounted there later is listened to."""
+    keys: dict[str, object] = {"polling": polling, "polling_interval_s": 0.1, "rescan_s": 0.2}
+    async with watching(state, folder, **keys) as client:
+        await until(client, state="watching")
+        with mounted(folder):
+            (folder / "one.tif").write_bytes(image(1))
+            await until(client, files_judged=1)
+        gone = await until(client, state="missing")
+        with mounted(folder):
+            (folder / "two.tif").write_bytes(image(2))
+            await until(client, state="watching", files_judged=2)
+            (folder / "three.tif").write_bytes(image(3))
+            await until(client, files_judged=3)
+            assert await judged(client) == ["one.tif", "two.tif", "three.tif"]
+
+    assert "is it mounted?" in gone["reason"]
 
 
 @pytest.mark.parametrize(("existing", "expected"), [("skip", ["new.tif"]), ("judge", ["old.tif", "new.tif"])])

@@ -158,6 +158,8 @@ class _Look:
         self._interval_s = settings.polling_interval_s if settings.polling else settings.rescan_s
         self._folders: set[str] = set()
         self._identity: tuple[int, int] | None = None
+        self._device: int | None = None
+        """File system on which the files were seen last."""
         self._is_there = False
         self._list_due_s = self._list_not_before_s = clock()
 
@@ -222,6 +224,7 @@ class _Look:
         await self._there(listing.identity)
         self._folders = listing.folders
         await self._begin(listing)
+        self._tell_whether_mounted(listing)
         compared = await self._thread.ask(partial(self._position.compare, listing.sightings))
         if listing.is_complete:
             dropped = self._readiness.keep(sighting.file.path for sighting in compared.left)
@@ -237,9 +240,20 @@ class _Look:
             # What the system tells of belongs to the folder that was there before.
             await self._notices.stop()
         self._identity, self._is_there = identity, True
-        self._report.state(FolderState.WATCHING)
         if not self._settings.polling:
             self._notices.listen(self._path)
+
+    def _tell_whether_mounted(self, listing: Listing) -> None:
+        """Where a share was mounted there is an empty folder of another file system when it is gone."""
+        device = listing.identity[0] if listing.identity else None
+        if listing.sightings or self._device is None:
+            self._device = device
+        if device == self._device:
+            self._report.state(FolderState.WATCHING)
+        else:
+            self._report.state(
+                FolderState.MISSING, "an empty folder of another file system is in its place: is it mounted?"
+            )
 
     def _interval_from(self, now_s: float, interval_s: float, pause_s: float = 0.0) -> None:
         self._list_not_before_s = now_s + pause_s
