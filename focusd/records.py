@@ -72,13 +72,15 @@ class FileOutcome(StrEnum):
     """It was there before focusd was first told to watch."""
     REFUSED = "refused"
     """It is no image that can be judged."""
+    READING = "reading"
+    """It is being read, or focusd ended while it was."""
     BEGUN = "begun"
     """No file but the folder itself: focusd has begun to watch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileNote:
-    """A file in a watched folder, with which focusd is done as long as size and time stay the same."""
+    """What is known of a file in a watched folder as long as its size and time stay the same."""
 
     file: FrameFile
     outcome: FileOutcome
@@ -88,6 +90,8 @@ class FileNote:
     """The verdict on it."""
     reason: str = ""
     """Why it was refused."""
+    tries: int = 0
+    """How many runs of focusd have begun to read it, where none has come to an end with it."""
 
 
 class RefocusResult(StrEnum):

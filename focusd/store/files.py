@@ -44,6 +44,11 @@ class Files:
         notes = (FileNote(file, FileOutcome.SKIPPED, now) for file in skipped)
         await self._put(chain([begun], notes))
 
+    async def reading(self, file: FrameFile, tries: int) -> None:
+        """Note that a file is about to be read, by so many runs of focusd up to this one."""
+        note = FileNote(file, FileOutcome.READING, time.time(), tries=tries)
+        await self._put([note], durable=False)
+
     async def refuse(self, file: FrameFile, reason: str) -> None:
         """Note that a file cannot be judged."""
         await self._put([FileNote(file, FileOutcome.REFUSED, time.time(), reason=reason)])
@@ -56,12 +61,12 @@ class Files:
 
         await self._file.write(work, durable=False)
 
-    async def _put(self, notes: Iterable[FileNote]) -> None:
+    async def _put(self, notes: Iterable[FileNote], *, durable: bool = True) -> None:
         def work(connection: sqlite3.Connection) -> None:
             for note in notes:
                 put_file(connection, file_row(note))
 
-        await self._file.write(work)
+        await self._file.write(work, durable=durable)
 
 
 def file_row(note: FileNote) -> Row:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from focusd.frame import FrameFile
+from focusd.records import FileOutcome
 from focusd.sources.folder.readiness import Sighting
 from focusd.store.files import Files
 
@@ -42,6 +43,7 @@ class ReadPosition:
         self._folder = folder
         self._kept_gone = kept_gone
         self._done: dict[str, tuple[int, int]] = {}
+        self._ended: dict[FrameFile, int] | None = None
         self.is_begun = False
         """Whether the folder has been watched before, also by an earlier run of focusd."""
 
@@ -50,8 +52,14 @@ class ReadPosition:
         notes = await self._files.under(self._folder)
         self._done = {}
         self.is_begun = bool(notes)
+        unfinished = {}
         for note in notes:
-            self.done(note.file)
+            if note.outcome is FileOutcome.READING:
+                unfinished[note.file] = note.tries
+            else:
+                self.done(note.file)
+        if self._ended is None:
+            self._ended = unfinished
 
     async def begin(self, skipped: Iterable[FrameFile]) -> None:
         """Watch from now on, without the files that are skipped; ``StoreError`` if that cannot be kept."""
@@ -60,6 +68,12 @@ class ReadPosition:
         self.is_begun = True
         for file in files:
             self.done(file)
+
+    async def reading(self, file: FrameFile) -> int:
+        """Note that a file is about to be read; give how many earlier runs of focusd ended while it was."""
+        ended = (self._ended or {}).get(file, 0)
+        await self._files.reading(file, ended + 1)
+        return ended
 
     async def refuse(self, file: FrameFile, reason: str) -> None:
         """Be done with a file that cannot be judged; ``StoreError`` if that cannot be kept."""

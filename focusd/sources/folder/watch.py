@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
+MAX_ENDED = 5
+"""A file at which so many runs of focusd have ended brings the process down: it is not read again."""
 BATCH = 16
 """Files that are read before it is looked round again."""
 NOT_THERE_S = 1.0
@@ -69,10 +71,10 @@ class WatchedFolder:
     ) -> None:
         self._settings = settings
         self._path = str(path.absolute())
-        self._files = files
         self._read = read
         self._not_answering_s = not_answering_s
         self._clock = clock
+        self._position = ReadPosition(files, readable(self._path))
         self.report = Report(readable(self._path))
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
@@ -84,13 +86,12 @@ class WatchedFolder:
         Raises:
             StoreError: the read position could not be read or kept.
         """
-        position = ReadPosition(self._files, readable(self._path))
-        await position.recall()
+        await self._position.recall()
         async with FolderThread() as thread, Notices(recursive=self._settings.recursive) as notices:
             look = _Look(
                 self._settings,
                 self._path,
-                position=position,
+                position=self._position,
                 thread=_Asker(thread, self.report, self._not_answering_s),
                 notices=notices,
                 report=self.report,
@@ -187,6 +188,11 @@ class _Look:
     async def read(self, sighting: Sighting, read: Reader) -> Frame | None:
         """Read a file; ``None`` if it is no frame, or not yet."""
         path = sighting.file.path
+        if await self._position.reading(sighting.file) >= MAX_ENDED:
+            await self._refuse(
+                sighting, f"focusd has ended {MAX_ENDED} times while it was being read or judged"
+            )
+            return None
         try:
             frame = await self._thread.ask(partial(read, sighting, self._settings))
         except ImageError as error:

@@ -71,6 +71,21 @@ async def test_files_are_told_apart_by_what_is_known_of_them(store: Store) -> No
     assert compared.gone == [file(2).path]
 
 
+async def test_runs_that_end_while_a_file_is_read_are_counted(store: Store) -> None:
+    """However often one run tries; a file that was done with in the end, or has changed, counts anew."""
+    for ended in range(3):
+        position = await recalled(store)
+        assert [await position.reading(file(1)) for _ in range(2)] == [ended] * 2
+        await position.recall()
+        assert await position.reading(file(1)) == ended
+        assert not position.knows(file(1))
+
+    position = await recalled(store)
+    assert await position.reading(file(1, size_bytes=11)) == 0
+    await position.refuse(file(1), "no image")
+    assert (await recalled(store)).knows(file(1))
+
+
 async def test_the_oldest_of_those_that_are_gone_are_forgotten(store: Store) -> None:
     """Those that are there are not, however old; and some that are gone are kept, for they may come back."""
     position = await recalled(store)

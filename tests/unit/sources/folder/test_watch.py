@@ -19,7 +19,7 @@ from focusd.frame import Frame
 from focusd.sources.folder.readiness import Sighting
 from focusd.sources.folder.reading import read_frame
 from focusd.sources.folder.status import FolderState
-from focusd.sources.folder.watch import WatchedFolder
+from focusd.sources.folder.watch import MAX_ENDED, WatchedFolder
 from focusd.store.database import Store, open_store
 from tests.unit.store.records_made import verdict
 
@@ -135,6 +135,22 @@ async def test_a_file_on_which_the_reader_fails_does_not_end_the_watch(folder: P
     assert len(await store.files.under(str(folder))) == 3
 
 
+async def test_a_file_that_brings_the_process_down_is_read_no_more(folder: Path, store: Store) -> None:
+    """After five runs that ended with it, it is refused, so that those behind it are judged."""
+    write(folder / "a_deadly.tif")
+    for _ in range(MAX_ENDED):
+        async with aclosing(WatchedFolder(SETTINGS, folder, store.files).frames()) as frames:
+            await anext(frames)
+
+    write(folder / "b.tif")
+    watched = WatchedFolder(SETTINGS, folder, store.files)
+    async with judging(watched, store) as judge:
+        await until(lambda: judge.names == ["b.tif"])
+
+    assert watched.report.status.last_refused is not None
+    assert "focusd has ended 5 times" in watched.report.status.last_refused.reason
+
+
 async def test_a_file_system_that_hangs_is_told_and_holds_up_nothing(folder: Path, store: Store) -> None:
     """Neither the event loop nor the end of the daemon waits for it; when it answers, all goes on."""
     hangs, released = threading.Event(), threading.Event()
@@ -231,7 +247,8 @@ async def test_a_file_whose_verdict_was_not_kept_comes_again(folder: Path, store
     """Closing the generator before the next frame is asked for says that this one was not judged."""
     write(folder / "a.tif")
     watched = WatchedFolder(SETTINGS, folder, store.files)
-    for _ in range(2):
+    # In one run of focusd that may be often: a disk may be full for a day.
+    for _ in range(MAX_ENDED + 2):
         async with aclosing(watched.frames()) as frames:
             frame = await anext(frames)
         assert frame.file is not None
