@@ -213,7 +213,7 @@ class Client:
         silence_s: float = 60.0,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             msg = f"the URL must look like {DEFAULT_URL}, got {url!r}"
             raise ValueError(msg)
         self.url = url

@@ -57,7 +57,7 @@ class Client:
         silence_s: float = SILENCE_S,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
             raise ValueError(f"the URL must look like {DEFAULT_URL}, got {url!r}")
         self._url = url.rstrip("/") + "/"
         self._headers = {"Accept": "application/json", "User-Agent": "focusd-client"}

@@ -148,8 +148,8 @@ async def test_while_a_script_holds_the_lens_nothing_moves_it(tmp_path: Path) ->
         await learn(focusd, column)
         moves = len(column.moves)
         clock = asyncio.get_running_loop().time
-        ends_at = clock() + 1.2
-        async with focusd.hold("montage", expires_in_s=1.0) as hold:
+        ends_at = clock() + 1.7
+        async with focusd.hold("montage", expires_in_s=1.5) as hold:
             column.move_stage(z_mm=-0.016)
             inside = [await judge(focusd, column) for _ in range(3)]
             with pytest.raises(LeasedError, match="montage") as refused:
@@ -162,7 +162,7 @@ async def test_while_a_script_holds_the_lens_nothing_moves_it(tmp_path: Path) ->
 
     assert not hold.was_lost
     assert inside[-1].waits_for == "scan_lease"
-    assert 0.0 < refused.value.free_in_s <= 1.0
+    assert 0.0 < refused.value.free_in_s <= 1.5
     assert moved_early == 0
     assert after.verdict.is_in_focus
 

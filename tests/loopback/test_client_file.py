@@ -31,7 +31,7 @@ state = focusd.wait_ready(timeout_s=10)
 pixels = pathlib.Path(sys.argv[3]).read_bytes()
 first = focusd.judge(pixels, shape=(SIDE, SIDE), **known)
 checkpoint = focusd.checkpoint()
-with focusd.hold("montage", expires_in_s=1.0) as hold:
+with focusd.hold("montage", expires_in_s=5.0) as hold:
     held = focusd.judge(memoryview(pixels).cast("B", (SIDE, SIDE)), **known)
     try:
         focusd.refocus()

@@ -42,7 +42,8 @@ async def test_a_lease_is_renewed_by_itself_and_given_back(kind: ModuleType) -> 
         await until_asked(daemon, "PUT", 2)
 
     assert not hold.was_lost
-    assert [asked.method for asked in daemon.asked] == ["POST", "PUT", "PUT", "DELETE"]
+    methods = [asked.method for asked in daemon.asked]
+    assert (methods[0], set(methods[1:-1]), methods[-1]) == ("POST", {"PUT"}, "DELETE")
     assert daemon.asked[-1].path == "/v1/scan-leases/1f"
 
 
