@@ -2,7 +2,7 @@
 
 The probe is asked and told as ``focusd/service/refocus.py`` does it: the alarm's own frame first, then scans
 beside the present working distance. The depth of field is what the configuration says, as before the first
-refocus of a day.
+refocus of a day, or as well known as after a few.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import measure
 from focusd.focus.probe import Probe, ProbeResult
 from tests.benchmarks.detect_tally import Tally
@@ -21,6 +22,8 @@ from tests.benchmarks.tables import Cell, Table
 from tests.benchmarks.tiles import Place, scope_at
 
 DISTANCES_DEPTHS = (0.0, 0.5, 1.5, 2.0, 4.0)
+LEARNT_LOG_SD = 0.12
+"""How well a few refocuses tell the depth of field."""
 MOST_ALARMS = 400
 """So many false alarms are probed at most; more tell nothing new."""
 
@@ -32,6 +35,8 @@ class ProbeJob:
     place: Place
     repeat: int = 0
     defocus_depths: float = 0.0
+    is_learnt: bool = False
+    """Whether the depth of field is known from refocuses before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,12 @@ def run(tallies: Sequence[Tally], places: Sequence[Place], *, seed: int, process
     """Probe the false alarms of some detectors, and these places at known distances."""
     random = np.random.default_rng([seed, 9])
     jobs = {f"false alarms: {tally.name}": _false_alarms(tally, random) for tally in tallies}
-    for distance in DISTANCES_DEPTHS:
-        jobs[f"{distance:g} D from focus"] = [
-            ProbeJob(place, defocus_depths=distance * (1.0 if random.integers(2) else -1.0))
-            for place in places
-        ]
+    for known, is_learnt in (("", False), (", depth learnt", True)):
+        for distance in DISTANCES_DEPTHS:
+            jobs[f"{distance:g} D from focus{known}"] = [
+                ProbeJob(place, 0, distance * (1.0 if random.integers(2) else -1.0), is_learnt)
+                for place in places
+            ]
     flat = [job for of_one in jobs.values() for job in of_one]
     answers = iter(spread(_probe, flat, processes=processes))
     found = {name: [next(answers) for _ in of_one] for name, of_one in jobs.items()}
@@ -89,7 +95,9 @@ def _probe(job: ProbeJob) -> tuple[ProbeResult, int]:
         scope.move(scope.working_distance_mm + job.defocus_depths * scope.depth_mm)
     frames = [scope.scan() for _ in range(job.repeat + 1)]
     low_mm, high_mm = scope.limits_mm
-    probe = Probe(scope.working_distance_mm, low_mm, high_mm, 1000.0 * scope.depth_mm)
+    depth_um = 1000.0 * scope.depth_mm
+    learnt = LearnedDepth(depth_um, depth_um, LEARNT_LOG_SD) if job.is_learnt else None
+    probe = Probe(scope.working_distance_mm, low_mm, high_mm, depth_um, prior=learnt)
     probe.tell(scope.working_distance_mm, measure(frames[-1], ()))
     scans = 0
     while (place_mm := probe.ask()) is not None:
