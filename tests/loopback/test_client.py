@@ -167,6 +167,30 @@ async def test_while_a_script_holds_the_lens_nothing_moves_it(tmp_path: Path) ->
     assert after.verdict.is_in_focus
 
 
+async def test_a_lease_outlasts_a_restart_of_the_daemon(tmp_path: Path) -> None:
+    """The new daemon knows nothing of it: it is taken anew, and the script is told."""
+    async with SharkSEMServer(make_column(), time_scale=0) as server, contextlib.AsyncExitStack() as first:
+        chosen = settings(server.port, tmp_path, frames={"source": "push"})
+        url = (await first.enter_async_context(running(Config.model_validate(chosen)))).url
+        chosen["http"] = {"port": urlsplit(url).port}
+        async with Client(url) as focusd:
+            hold = focusd.hold("montage", expires_in_s=1.5)
+            await hold.__aenter__()
+            before = hold._lease_id
+            await first.aclose()
+            async with running(Config.model_validate(chosen)), asyncio.timeout(20):
+                await focusd.wait_ready()
+                while hold._lease_id == before:
+                    await asyncio.sleep(0.01)
+                with pytest.raises(LeasedError, match="montage"):
+                    await focusd.refocus()
+                await hold.__aexit__(None, None, None)
+                refocus = await focusd.refocus()
+
+    assert hold.was_lost
+    assert refocus.is_success
+
+
 async def test_a_cancelled_script_gives_its_lease_back(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a scan keeps nobody waiting."""
     async with acquiring(tmp_path) as (focusd, column):
