@@ -12,7 +12,7 @@ import pytest
 from focusd.cli.bridge.bench import CheckOptions
 from focusd.cli.bridge.run import Outcome
 from tests.bridges.lab import Lab, served
-from tests.bridges.process import BRIDGES, bridge_process
+from tests.bridges.process import BRIDGES, bridge_process, old_python
 from tests.loopback.bench import DEPTH_OF_FIELD_UM, daemon, make_column
 from tests.loopback.bridge_check_rig import failures, run, with_outcome
 
@@ -37,6 +37,14 @@ async def test_the_example_is_a_good_bridge() -> None:
 
     assert failures(findings) == {}
     assert set(with_outcome(findings, Outcome.SKIP)) == {"stigmator", "auto-contrast", "blanker", "frames"}
+
+
+async def test_the_example_runs_on_python_38() -> None:
+    """The rules are kept there as well."""
+    with bridge_process(str(BRIDGES / "example_bridge.py"), python=old_python()) as port:
+        findings = await run(port, OPTIONS)
+
+    assert failures(findings) == {}
 
 
 @pytest.mark.parametrize("bits_per_pixel", [8, 16])
