@@ -296,8 +296,8 @@ class RefocusSettings(_Section):
     """Whether an alarm is checked first: a scan beside the present working distance shows whether focus is
     the matter at all. A true alarm costs no scan more by this."""
     probe_suspicion: bool = True
-    """Where frames are taken on request, whether the first suspect one is probed already: the acquisition
-    waits for the verdict, and a probe costs less than that tile and the next ones taken again."""
+    """Where acquisition waits for the verdict or comes to a checkpoint, whether the first suspect frame is
+    probed already: a probe costs less than that tile and the next ones taken again."""
     place_cool_down_s: Annotated[float, Field(ge=0, le=604_800)] = 3600.0
     """How long a place where a probe found that focus is not the matter is left alone."""
     max_scans: Annotated[int, Field(ge=4, le=100)] = 14
