@@ -284,10 +284,11 @@ class RefocusSettings(_Section):
     mode: Literal["immediate", "checkpoint", "advise"] = "immediate"
     """``immediate``: refocus at once; ``checkpoint``: when the acquisition software says that it is between
     two tiles (``POST /v1/checkpoint``); ``advise``: never move, only report."""
-    method: Literal["spectral", "brent", "brent-wide"] = "brent"
-    """``spectral``: focus from the relative blur of two scans, seen by a third; ``brent``: a bracket around
-    the current working distance, then Brent's method in it; ``brent-wide``: Brent's method over the whole of
-    ``microscope.limits`` with 1/variance of the Laplacian, as published."""
+    method: Literal["spectral", "brent", "brent-wide"] = "spectral"
+    """``spectral``: focus from the relative blur of two scans, seen by a third, with the last step of Brent's
+    method; ``brent``: a bracket around the current working distance, then Brent's method in it;
+    ``brent-wide``: Brent's method over the whole of ``microscope.limits`` with 1/variance of the Laplacian, as
+    published."""
     metric: str = "log_energy"
     """Metric that ``brent`` maximises."""
     depth_of_field_um: Annotated[float, Field(gt=0, le=20_000)] = 2.0

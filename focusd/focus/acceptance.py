@@ -18,6 +18,9 @@ MIN_Z_SCORE_SETTLED = 1.0
 """The same where a posterior of focus has settled and says so too."""
 MIN_Z_SCORE_UNSETTLED = 3.0
 """The same where a posterior never settled: only a place really seen to be sharper will do."""
+MIN_Z_SCORE_SURE = -1.0
+"""The same where the settled posterior is sure: many scans say more than two of them, unless these differ."""
+SURELY_NEARER = 0.95
 MIN_PROBABILITY_NEARER = 0.8
 """Probability that the end is nearer to focus than the start."""
 SAME_FOCUS_DEPTHS = 0.6
@@ -49,8 +52,8 @@ def decide(
     """Accept the end of a refocus only if its scan is significantly sharper than the start's.
 
     A search with a posterior has more to say than the two pictures, and is bound by it as well: the end must
-    also be the likelier place. So it is by the metric asked for: a score that fell by more than its standard
-    error forbids to stay.
+    also be the likelier place; where it surely is, the pictures need only not to differ. So it is by the
+    metric asked for: a score that fell by more than its standard error forbids to stay.
 
     Args:
         start: The scan before the lens moved.
@@ -65,17 +68,26 @@ def decide(
     if not end.quality.is_searchable:
         reason = f"the picture at the end cannot be judged: {end.quality.reason}"
         return Acceptance(False, gain, z_score, reason)
-    needed = MIN_Z_SCORE
-    if probability_nearer is not None:
-        needed = MIN_Z_SCORE_SETTLED if settled else MIN_Z_SCORE_UNSETTLED
+    needed = _needed(probability_nearer, settled=settled)
     fell = before.value - after.value > math.hypot(before.standard_error, after.standard_error)
     likely = probability_nearer is None or probability_nearer > MIN_PROBABILITY_NEARER
-    verb = "is sharper" if z_score >= needed else "is not clearly sharper"
+    accepted = z_score >= needed and likely and not fell
+    verb = "is sharper" if z_score >= max(needed, MIN_Z_SCORE_SETTLED) else "is not clearly sharper"
     reason = f"the picture at the end {verb} than at the start (z = {z_score:.1f}, gain {gain:.2f})"
     if not likely:
         reason += f", and the end is nearer to focus only with probability {probability_nearer:.2f}"
-    accepted = z_score >= needed and likely and not fell
+    elif accepted and z_score < MIN_Z_SCORE_SETTLED:
+        reason += f", but the end is nearer to focus with probability {probability_nearer:.2f}"
     return Acceptance(accepted, gain, z_score, reason, is_worse=z_score <= -MIN_Z_SCORE)
+
+
+def _needed(probability_nearer: float | None, *, settled: bool) -> float:
+    """Standard errors by which the end must be the sharper."""
+    if probability_nearer is None:
+        return MIN_Z_SCORE
+    if not settled:
+        return MIN_Z_SCORE_UNSETTLED
+    return MIN_Z_SCORE_SURE if probability_nearer > SURELY_NEARER else MIN_Z_SCORE_SETTLED
 
 
 def same_focus(one_mm: float, other_mm: float, *, depth_of_field_um: float) -> bool:

@@ -11,7 +11,7 @@ with y the noise-corrected powers, ``G = |H|**2`` and w one over the variance of
 focus needs no place in this: it multiplies all scans alike and so goes into S.
 
 Two scans give z0, because the curvature ``1 / D**2`` of the parabola of blur is known beforehand within about
-30 %; a third gives D as well.
+30 %; a third gives D as well, also where it was told wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PRIOR_WIDTH_DEPTHS = 15.0
 BEYOND_DEPTHS = 30.0
 """How far outside the range focus is looked for, so that it can be told to lie there."""
 NEAR_MODE_DEPTHS = 4.0
-COARSE_DEPTHS = 9
+COARSE_DEPTHS = 15
 FINE_DEPTHS = 17
 """Depths of field on the coarse grid that finds the hill, and on the fine one that covers it."""
 FINE_PLACES = 160
@@ -54,8 +54,11 @@ _STEP_DEPTHS = 0.25
 _STEP_OF_DISTANCE = 0.04
 """Step of the coarse grid near the scans, and as a share of the distance to the nearest: far off nothing is
 known more finely."""
-_DEPTH_SDS = 2.0
+_DEPTH_SDS = 4.5
 """How far from the expected depth of field the grid reaches, in standard deviations."""
+_TAIL_SDS = 1.5
+"""From here on a depth of field grows less likely only exponentially: who configures it may be wrong by more
+than they think, by a factor of 3 or 4 with another pixel size or aperture."""
 _COUNTS = 25.0
 """Cells less likely than the best by more than this power of e do not count."""
 
@@ -236,11 +239,13 @@ _FOLDS = np.concatenate([np.linspace(0.25, 1.0, 4), np.geomspace(1.25, 1e3, 32)]
 
 
 def _log_prior(grid: _Grid, prior: FocusPrior) -> Floats:
-    """Log prior of each cell: Cauchy in place (by the width of the cells), log-normal in depth."""
+    """Log prior of each cell: Cauchy in place (by the width of the cells), log-normal with tails in depth."""
     away = (grid.focus_mm - prior.centre_mm) / (PRIOR_WIDTH_DEPTHS * prior.depth_mm)
     place = np.log(np.gradient(grid.focus_mm)) - np.log1p(np.square(away))
     sds = np.log(grid.depth_mm / prior.depth_mm) / prior.depth_log_sd
-    logged: Floats = place[:, np.newaxis] - 0.5 * np.square(sds)
+    off = np.abs(sds)
+    fall = np.where(off < _TAIL_SDS, 0.5 * np.square(off), _TAIL_SDS * (off - 0.5 * _TAIL_SDS))
+    logged: Floats = place[:, np.newaxis] - fall
     return logged
 
 

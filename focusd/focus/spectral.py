@@ -231,6 +231,9 @@ class SpectralSearch(Search):
         nearest, next_nearest = np.sort(np.abs(offset))[:2]
         bracketed = _brackets(offset)
         pinned = nearest < NEAR_DEPTHS or (bracketed and nearest < NEAR_BRACKETED_DEPTHS)
+        if self._nearest(vertex_mm).working_distance_mm == self._start_mm:
+            # To stay needs a look at both sides: no model of blur is good enough to tell from one.
+            pinned = pinned and min(-offset.min(), offset.max()) > NEAR_DEPTHS
         sure = (
             posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
             and ERROR_OF_DISTANCE * next_nearest < NEAR_DEPTHS

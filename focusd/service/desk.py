@@ -245,6 +245,9 @@ class RefocusDesk:
         if is_part or verified is None or conditions is None:
             # The refocus has looked at a part of the frame, or not quite where the lens stands now.
             frame = await self._source.take(microscope)
+            part = self._source.as_focus_frame(frame) if verified is None else None
+            if part is not None:
+                await self._references.learn(part.conditions, await self._monitor.measure(part))
             verified, conditions = await self._monitor.measure(frame), frame.conditions
         await self._monitor.adopt(conditions, verified, record.final_working_distance_mm)
 

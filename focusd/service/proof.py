@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from focusd.config import RefocusSettings
 from focusd.focus.acceptance import Acceptance, decide, same_focus
@@ -12,8 +12,8 @@ from focusd.records import RefocusResult, ScanRole
 from focusd.service.lens import Lens
 from focusd.service.looks import Looks
 
-CONFIRMED_WITHIN_DEPTHS = 0.5
-"""An answer this near to the start is the start: a move would gain nothing that can be seen."""
+ALIKE_WITHIN_DEPTHS = 2.2
+"""Where no picture so near to the start is clearly sharper or blurrier, the start is as good as any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,22 @@ class Prover:
         best_mm = outcome.working_distance_mm
         if best_mm is None or outcome.result in {SearchResult.NO_PEAK, SearchResult.EDGE_OF_RANGE}:
             return Proof(RefocusResult(outcome.result.value), outcome.reason)
-        within_mm = CONFIRMED_WITHIN_DEPTHS * self._settings.depth_of_field_um / 1000
-        if abs(best_mm - start_mm) <= within_mm:
+        if same_focus(best_mm, start_mm, depth_of_field_um=self._settings.depth_of_field_um):
             return await self._stay(outcome)
-        return await self._move(outcome, start, best_mm)
+        proof = await self._move(outcome, start, best_mm)
+        away_depths = abs(best_mm - start_mm) * 1000 / self._settings.depth_of_field_um
+        if proof.result is RefocusResult.NO_PEAK and _is_told(outcome) and away_depths <= ALIKE_WITHIN_DEPTHS:
+            await self._lens.put_back()
+            reason = f"near focus, and nothing is to be gained: {proof.reason}"
+            return replace(proof, result=RefocusResult.CONFIRMED_IN_FOCUS, reason=reason)
+        return proof
 
     async def _stay(self, outcome: SearchOutcome) -> Proof:
         """The sharpest picture is the one at the start: go back there."""
         here_mm = await self._lens.put_back()
         end = self._seen_at(outcome, here_mm) or await self._fresh(here_mm)
         # Where the scans together tell focus, one of them need not be clear by itself.
-        told = outcome.sd_um is not None and outcome.result is SearchResult.FOUND
-        if not (end.quality.is_searchable if told else end.quality.judgeable):
+        if not (end.quality.is_searchable if _is_told(outcome) else end.quality.judgeable):
             return Proof(RefocusResult.NO_PEAK, f"nothing to focus on: {end.quality.reason}")
         reason = "the sharpest picture is the one at the start"
         return Proof(RefocusResult.CONFIRMED_IN_FOCUS, reason, self._if_usual(end))
@@ -108,3 +112,8 @@ class Prover:
     def _if_usual(self, end: Measurement) -> Measurement | None:
         """Only a scan of the usual dwell time may become what frames are compared with."""
         return end if self._looks.is_usual(end) else None
+
+
+def _is_told(outcome: SearchOutcome) -> bool:
+    """Whether a posterior has settled on the answer."""
+    return outcome.sd_um is not None and outcome.result is SearchResult.FOUND

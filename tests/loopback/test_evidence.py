@@ -82,12 +82,12 @@ async def test_a_refocus_that_found_focus_tells_where_and_how_surely(tmp_path: P
 
 
 async def test_a_place_without_detail_is_told_with_the_figures_it_was_judged_by(tmp_path: Path) -> None:
-    """``no_peak`` on empty resin: one scan, with the reason why it cannot be judged, and no move."""
+    """``no_peak`` on empty resin: each scan with the reason why it cannot be judged, and the lens is back."""
     async with connected(faint_column(), tmp_path) as client:
         record = await refocused(client)
 
     assert record["result"] == "no_peak"
-    assert [scan["reason"] for scan in record["scans"]] == ["no_signal"]
+    assert {scan["reason"] for scan in record["scans"]} == {"no_signal"}
     assert record["final_working_distance_mm"] == record["start_working_distance_mm"]
 
 

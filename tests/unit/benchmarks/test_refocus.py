@@ -60,12 +60,12 @@ def test_focusd_finds_focus_and_ends_nowhere_worse(report: Report) -> None:
     assert all(trial["cpu_s"] > 0.0 for trial in own)
 
 
-def test_an_empty_field_is_refused_by_focusd_only(report: Report) -> None:
-    """Resin has nothing to focus on: focusd says so after a few looks, and no peer says anything."""
+def test_an_empty_field_misleads_peers_only(report: Report) -> None:
+    """Resin has next to nothing to focus on: focusd finds it or says so, and no peer says anything."""
     table = next(table for table in report.tables if table.title.startswith("nearly blank"))
 
-    assert table.row(own_default())["refused %"] == 100.0
-    assert float(table.row(own_default())["scans"] or 0.0) < 10.0
+    assert table.row(own_default())["refused or right %"] == 100.0
+    assert table.row(own_default())["worse %"] == 0.0
     assert table.row("Odemis-like")["refused %"] == 0.0
 
 
