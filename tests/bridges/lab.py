@@ -36,9 +36,7 @@ class Lab(Instrument):
 
     vendor, model, serial = "focusd", "lab", "7"
     limits_mm = (8.0, 10.0)
-    answer_s = 0.25
-    settle_s = 0.5
-    scan_margin_s = 0.5
+    answer_s = settle_s = scan_margin_s = PATIENCE_S
     poll_interval_s = 0.01
 
     def __init__(self, column: SimulatedColumn | None = None) -> None:

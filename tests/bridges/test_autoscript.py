@@ -31,7 +31,6 @@ def bridge(monkeypatch: pytest.MonkeyPatch, microscope: FakeMicroscope) -> Itera
     """Serve it, limited to 4 to 30 mm; the SDK itself goes to 20.1."""
     instrument = install(monkeypatch, microscope).AutoScript("sdk", 7520, 1, (4.0, 30.0))
     instrument.poll_interval_s = 0.01
-    instrument.scan_margin_s = instrument.answer_s = 1.0
     with served(instrument) as bridge:
         yield bridge
         microscope.hold.set()
@@ -146,6 +145,7 @@ def test_nothing_is_scanned_without_a_beam(bridge: Bridge, microscope: FakeMicro
 def test_an_sdk_that_hangs_never_gets_a_second_call(bridge: Bridge, microscope: FakeMicroscope) -> None:
     """The scan is an error, and so is all else until the SDK has come back."""
     microscope.hold.clear()
+    bridge._instrument.scan_margin_s = 0.3
     with Caller(bridge) as caller:
         hung = caller.error_of("scan", **SCAN)
         calls = list(microscope.calls)

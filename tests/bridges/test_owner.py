@@ -24,6 +24,7 @@ MOVE = "set_working_distance"
 def test_a_call_that_hangs_is_an_error_and_none_is_made_beside_it() -> None:
     """Every request is refused until it has come back; then all goes on."""
     lab = Lab()
+    lab.settle_s = 0.3
     with served(lab) as bridge, Caller(bridge) as one, Caller(bridge) as other:
         lab.hanging = MOVE
         started = time.monotonic()
@@ -37,7 +38,7 @@ def test_a_call_that_hangs_is_an_error_and_none_is_made_beside_it() -> None:
         lab.released.set()
         until_answered(other)
 
-    assert hung == (-32010, f"the instrument's software has not come back from {MOVE} in 0.5 s")
+    assert hung == (-32010, f"the instrument's software has not come back from {MOVE} in 0.3 s")
     assert lab.settle_s <= waited_s < PATIENCE_S
     assert refused == [(-32010, f"the instrument's software still hangs in {MOVE}")] * 2
     assert calls_while_hanging.count(MOVE) == 1
@@ -59,7 +60,7 @@ def until_answered(caller: Caller) -> Json:
 def test_a_call_that_could_not_begin_in_time_is_never_made() -> None:
     """A second client's move waits for the first one's scan, is told busy, and does not come later."""
     lab = Lab()
-    lab.scan_margin_s = PATIENCE_S
+    lab.settle_s = 0.3
     lab.hanging = "scan"
     with served(lab) as bridge, Caller(bridge) as one, Caller(bridge) as other:
         scanning = threading.Thread(
@@ -73,7 +74,7 @@ def test_a_call_that_could_not_begin_in_time_is_never_made() -> None:
         scanning.join(PATIENCE_S)
         state = until_answered(other)["result"]
 
-    assert busy == (-32001, "the instrument has been busy with scan for 0.5 s")
+    assert busy == (-32001, "the instrument has been busy with scan for 0.3 s")
     assert MOVE not in lab.calls
     assert state["working_distance_mm"] == 9.0
 
@@ -206,6 +207,7 @@ def test_an_instrument_that_cannot_be_opened_is_no_bridge() -> None:
 def test_the_end_does_not_wait_for_software_that_hangs() -> None:
     """It is left as it is; the process can end."""
     lab = Lab()
+    lab.answer_s = 0.3
     lab.hanging = "get_state"
     bridge = Bridge(lab, port=0)
     with bridge, Caller(bridge) as caller:

@@ -52,7 +52,6 @@ async def test_focus_is_found_through_it(tmp_path: Path, bits_per_pixel: int) ->
     """The daemon, four depths of field away, over real TCP; automatic contrast is let go afterwards."""
     column = make_column("gold", working_distance_mm=9.008)
     lab = Lab(column)
-    lab.answer_s = lab.settle_s = lab.scan_margin_s = 10.0
     with served(lab) as bridge:
         sections: dict[str, dict[str, object]] = {
             "microscope": {"driver": "bridge"},
@@ -71,7 +70,6 @@ async def test_focus_is_found_through_it(tmp_path: Path, bits_per_pixel: int) ->
 async def test_several_clients_at_once_never_mean_several_calls_at_once() -> None:
     """Four runs of all rules beside each other: what one thread does, it does one after the other."""
     lab = Lab()
-    lab.answer_s = lab.settle_s = lab.scan_margin_s = 10.0
     options = CheckOptions(moves=False, side_px=128, timeout_s=20.0)
     with served(lab) as bridge:
         runs = await asyncio.gather(*(run(bridge.port, options) for _ in range(4)))

@@ -34,7 +34,6 @@ def bridge(monkeypatch: pytest.MonkeyPatch, sem: FakeSmartSEM, tmp_path: Path) -
     with installed(monkeypatch, sem) as module:
         instrument = module.SmartSEM((4.0, 60.0), tmp_path)
         instrument.poll_interval_s = 0.01
-        instrument.answer_s = instrument.scan_margin_s = 1.0
         with served(instrument) as bridge:
             yield bridge
             sem.hold.set()
@@ -126,6 +125,7 @@ def test_the_image_is_live_again_whatever_happens(bridge: Bridge, sem: FakeSmart
 def test_a_frame_that_never_ends_is_not_waited_for_for_ever(bridge: Bridge, sem: FakeSmartSEM) -> None:
     """It is told busy, and the image is live again."""
     sem.endless = True
+    bridge._instrument.scan_margin_s = 1.0
     with Caller(bridge) as caller:
         code, message = caller.error_of("scan", **SCAN)
 
@@ -161,6 +161,7 @@ def test_a_region_is_cut_out_of_the_frame(bridge: Bridge, sem: FakeSmartSEM) -> 
 def test_software_that_hangs_never_gets_a_second_call(bridge: Bridge, sem: FakeSmartSEM) -> None:
     """The scan is an error, and so is all else until SmartSEM has come back."""
     sem.hold.clear()
+    bridge._instrument.scan_margin_s = 0.3
     with Caller(bridge) as caller:
         hung, _ = caller.error_of("scan", **SCAN)
         calls = list(sem.calls)
