@@ -26,6 +26,8 @@ import structlog
 MAX_LINE_BYTES = 8192
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_CHATTY = "watchfiles"
+"""Logs a line for each change in a watched folder."""
 _MAX_ITEMS = 256
 _FIRST_KEYS = ("timestamp", "level", "event")
 
@@ -91,6 +93,7 @@ def configure(
         root.removeHandler(handler)
     root.addHandler(_FromLogging())
     root.setLevel(_LEVELS[level])
+    logging.getLogger(_CHATTY).setLevel(max(_LEVELS[level], logging.WARNING))
     logging.captureWarnings(capture=True)
 
 

@@ -69,7 +69,8 @@ def status_json(status: Status) -> dict[str, Any]:
     when unknown; ``version``, ``started_at``, ``updated_at``, ``limits_mm`` ``[low, high]``; then, each
     ``null`` while there is none: ``microscope`` (vendor, model, serial, software_version, protocol_version),
     ``column`` (the last reading of the column and the stage), ``last_verdict`` (a frame), ``baseline``,
-    ``current_refocus`` with its scans so far, ``last_refocus``; and always ``link`` (connected, address,
+    ``current_refocus`` with its scans so far, ``last_refocus``, ``relay`` and its clients, the watched
+    ``folder``; and always ``link`` (connected, address,
     since, error, reconnects, round_trip_s) and ``counters``.
     """
     column = status.column

@@ -213,6 +213,16 @@ def test_what_libraries_log_comes_out_the_same_way() -> None:
     assert (event["logger"], event["message"]) == ("aiohttp.server", "bad request from evil\nhost")
 
 
+def test_the_watching_of_folders_is_not_logged_change_by_change() -> None:
+    """Its library would write a line for each; what goes wrong in it is logged."""
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    logging.getLogger("watchfiles.main").info("1 change detected")
+    logging.getLogger("watchfiles.main").warning("no more watches")
+
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["no more watches"]
+
+
 def test_a_library_error_keeps_its_traceback() -> None:
     """``logger.exception`` of a library carries the traceback along."""
     stream = io.StringIO()
