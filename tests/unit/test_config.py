@@ -45,6 +45,17 @@ def test_the_example_file_shows_every_default(tmp_path: Path) -> None:
     }
 
 
+def test_a_watched_folder_lies_beside_the_file_unless_it_is_told_from_the_root(tmp_path: Path) -> None:
+    """As the state directory does; it need not be there."""
+    source = SMALLEST + '[frames]\nsource = "folder"\n[folder]\n'
+
+    beside = load_config(write(tmp_path, source + 'path = "frames"\npatterns = ["*.tif"]\n'))
+    from_root = load_config(write(tmp_path, source + 'path = "/data"\n'))
+
+    assert (beside.folder.path, beside.folder.patterns) == (tmp_path / "frames", ("*.tif",))
+    assert from_root.folder.path == Path("/data")
+
+
 @pytest.mark.parametrize(
     ("keys", "port"),
     [("", 8300), ('driver = "bridge"\n', 8460), ('driver = "bridge"\nport = 9000\n', 9000)],
@@ -67,6 +78,12 @@ def test_each_driver_has_a_port_of_its_own(tmp_path: Path, keys: str, port: int)
             SMALLEST + "[scan]\nwidth = 10",
             "scan.width must be greater than or equal to 64 (allowed: >= 64 and <= 32768)",
         ),
+        (
+            SMALLEST + "[frames]\nsource = 'folder'",
+            'folder.path is required with frames.source = "folder"',
+        ),
+        (SMALLEST + "[folder]\npatterns = []", "folder.patterns"),
+        (SMALLEST + "[folder]\nsettle_s = 0", "folder.settle_s must be greater than or equal to 0.05"),
         (SMALLEST + "[scan]\nwidth = 'wide'", "scan.width must be a valid integer"),
         (SMALLEST + "[scan]\nbits_per_pixel = 12", "scan.bits_per_pixel must be 8 or 16, got 12"),
         (SMALLEST + "[scan]\ninterval_s = nan", "scan.interval_s"),
