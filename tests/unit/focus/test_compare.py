@@ -132,6 +132,41 @@ def test_an_end_that_cannot_be_judged_is_refused() -> None:
     assert "saturated" in found.reason
 
 
+def test_an_end_too_faint_to_judge_may_still_be_the_sharper() -> None:
+    """The scans together may say where focus is although none is clear by itself."""
+    end = scan(0.5, seed=1)
+    faint = replace(end, quality=replace(end.quality, judgeable=False, reason="no_signal"))
+
+    assert decide(scan(5.0), faint, metric="log_energy", probability_nearer=0.99).accepted
+
+
+def test_a_sure_posterior_needs_no_sharper_picture_but_no_blurrier_one() -> None:
+    """Two pictures that cannot be told apart do not speak against many that can."""
+    start, blurrier = scan(2.0), scan(5.0, seed=1)
+
+    def accepted(end: Measurement, probability: float, *, settled: bool = True) -> bool:
+        return decide(
+            start, end, metric="log_energy", probability_nearer=probability, settled=settled
+        ).accepted
+
+    assert accepted(start, 0.99)
+    assert not accepted(start, 0.9)
+    assert not accepted(start, 0.99, settled=False)
+    assert not accepted(blurrier, 0.99)
+    assert decide(start, blurrier, metric="log_energy", probability_nearer=0.99).is_worse
+
+
+def test_a_score_that_fell_forbids_to_stay() -> None:
+    """Whatever the spectra say, the metric asked for must not have become clearly worse."""
+    start, end = scan(5.0), scan(0.5, seed=1)
+    scores = {"log_energy": replace(start.scores["log_energy"], value=1e6, standard_error=1.0)}
+
+    found = decide(replace(start, scores=scores), end, metric="log_energy")
+
+    assert not found.accepted
+    assert found.z_score > 5.0
+
+
 def test_a_score_below_zero_gives_no_gain() -> None:
     """Noise may take a score below zero; the gain stays a number."""
     found = decide(scored(-1.0, 0.5), scored(-2.0, 0.5), metric="tenengrad")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -94,6 +95,42 @@ def test_a_wrong_depth_of_field_is_borne(factor: float) -> None:
     assert error_of(search) < 1.0
     assert learnt_um is not None
     assert abs(learnt_um - DEPTH_UM) < abs(factor - 1.0) * DEPTH_UM
+
+
+@pytest.mark.parametrize("depths", [-4.0, 1.5])
+def test_a_depth_of_field_told_four_times_too_small_is_found_out(depths: float) -> None:
+    """Who configures it for another pixel size gets to focus all the same."""
+    search = search_from(depths, told_um=DEPTH_UM / 4.0)
+
+    drive(search, Column("cells", focus_mm=FOCUS_MM, dose=50.0))
+
+    assert error_of(search) < 1.0
+
+
+def test_where_noise_hides_the_specimen_it_looks_longer() -> None:
+    """The fainter the clearest scan per dwell time, the longer the next; usually as long as the first."""
+    factors = {}
+    for signal_to_noise in (100.0, 14.0, 8.0, 1.0):
+        seen = measured(5.0)
+        seen = replace(seen, quality=replace(seen.quality, signal_to_noise=signal_to_noise))
+        search = search_from(5.0)
+        assert search.dwell_factor == 1.0
+        search.tell(FOCUS_MM + 5.0 * DEPTH_MM, seen)
+        factors[signal_to_noise] = search.dwell_factor
+
+    assert factors == {100.0: 1.0, 14.0: 1.0, 8.0: 2.0, 1.0: 4.0}
+
+
+def test_a_long_scan_is_not_taken_for_a_clear_specimen() -> None:
+    """Four times the dwell made it clear; the next scan needs it as well."""
+    usual, long = measured(5.0), measured(9.0)
+    search = search_from(5.0)
+    for place, seen, signal_to_noise, dwell_us in ((5.0, usual, 4.0, 1.0), (9.0, long, 17.0, 4.0)):
+        spectrum = replace(seen.spectrum, dwell_time_us=dwell_us)
+        quality = replace(seen.quality, signal_to_noise=signal_to_noise)
+        search.tell(FOCUS_MM + place * DEPTH_MM, replace(seen, spectrum=spectrum, quality=quality))
+
+    assert search.dwell_factor == 4.0
 
 
 def test_in_focus_it_stays() -> None:

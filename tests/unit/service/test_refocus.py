@@ -467,3 +467,15 @@ async def test_what_a_run_learns_of_the_depth_of_field_serves_the_next(store: St
     assert 1.5 <= learned.depth_of_field_um < 3.0
     assert (await depths.known("another-condition")).runs == 0
     assert (await Depths(store, 2.5).known(record.condition)).runs == 0
+
+
+@pytest.mark.parametrize("defocus_um", [0.0, 0.8, -2.0])
+async def test_near_focus_it_ends_in_focus_whatever_it_does(store: Store, defocus_um: float) -> None:
+    """Where little or nothing is to be gained, the lens stays or moves by little, and that is a success."""
+    microscope = FakeMicroscope(best_focus_mm=9.0, working_distance_mm=9.0 + defocus_um / 1000)
+
+    record = (await make_refocus(microscope, store, method="spectral").run()).record
+
+    assert record.result in {RefocusResult.CONFIRMED_IN_FOCUS, RefocusResult.REFOCUSED}, record.reason
+    assert abs(microscope.working_distance_mm - 9.0) * 1000 < DEPTH_OF_FIELD_UM
+    assert await store.journal.pending() == []
