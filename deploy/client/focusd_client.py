@@ -613,7 +613,7 @@ def _slug(document: dict[str, Any]) -> str:
     return str(document.get("type", "")).rpartition(":")[2]
 
 
-def _must(body: dict[str, Any], name: str, kind: type) -> Any:
+def _must(body: Any, name: str, kind: type) -> Any:
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind):
         raise StrangerError(f"focusd's answer has no usable {name!r}: {str(value)[:80]}")
