@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 BRIDGES = Path(__file__).parents[2] / "deploy" / "bridges"
 
 
 @contextmanager
-def bridge_process(*command: str, python: str = sys.executable) -> Iterator[int]:
+def bridge_process(*command: str, python: Path | str = sys.executable) -> Iterator[int]:
     """Run a bridge as a process and give its port; told to end, it must end well."""
     child = subprocess.Popen(
         [python, *command, "--port", "0"],
@@ -37,12 +34,3 @@ def bridge_process(*command: str, python: str = sys.executable) -> Iterator[int]
         child.kill()
         child.wait()
         child.stderr.close()
-
-
-def old_python() -> str:
-    """Give the oldest Python that bridges are written for; without it the test is skipped."""
-    found = shutil.which("python3.8")
-    # It may be a launcher for an interpreter that is not there.
-    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode:
-        pytest.skip("there is no python3.8 here")
-    return found

@@ -12,9 +12,10 @@ import pytest
 from focusd.cli.bridge.bench import CheckOptions
 from focusd.cli.bridge.run import Outcome
 from tests.bridges.lab import Lab, served
-from tests.bridges.process import BRIDGES, bridge_process, old_python
+from tests.bridges.process import BRIDGES, bridge_process
 from tests.loopback.bench import DEPTH_OF_FIELD_UM, daemon, make_column
 from tests.loopback.bridge_check_rig import failures, run, with_outcome
+from tests.pythons import oldest_python
 
 OPTIONS = CheckOptions(beyond_limits=True, side_px=128)
 
@@ -39,9 +40,10 @@ async def test_the_example_is_a_good_bridge() -> None:
     assert set(with_outcome(findings, Outcome.SKIP)) == {"stigmator", "auto-contrast", "blanker", "frames"}
 
 
-async def test_the_example_runs_on_python_38() -> None:
+async def test_the_example_runs_on_the_oldest_python() -> None:
     """The rules are kept there as well."""
-    with bridge_process(str(BRIDGES / "example_bridge.py"), python=old_python()) as port:
+    python = await asyncio.to_thread(oldest_python)
+    with bridge_process(str(BRIDGES / "example_bridge.py"), python=python) as port:
         findings = await run(port, OPTIONS)
 
     assert failures(findings) == {}
