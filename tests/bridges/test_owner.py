@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from focusd_bridge import (
@@ -14,6 +15,7 @@ from focusd_bridge import (
     InterlockError,
     OutOfRangeError,
     Scan,
+    owner,
 )
 
 from tests.bridges.lab import PATIENCE_S, Caller, Json, Lab, served
@@ -46,15 +48,24 @@ def test_a_call_that_hangs_is_an_error_and_none_is_made_beside_it() -> None:
     assert lab.most_at_once == 1
 
 
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
 def until_answered(caller: Caller) -> Json:
     """Ask until the instrument answers again."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        answer = caller.ask("get_state")
-        if "result" in answer:
-            return answer
-        time.sleep(0.01)
-    pytest.fail("it never answered again")
+    answers: list[Json] = []
+
+    def answered() -> bool:
+        answers.append(caller.ask("get_state"))
+        return "result" in answers[-1]
+
+    until(answered)
+    return answers[-1]
 
 
 def test_a_call_that_could_not_begin_in_time_is_never_made() -> None:
@@ -130,6 +141,25 @@ def test_a_lost_connection_to_the_vendors_software_is_made_again() -> None:
     assert calls == ["open", "get_state", "close", "open", "close", "open", "get_state"]
 
 
+def test_a_lost_connection_is_made_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody asks; but not all the time."""
+    monkeypatch.setattr(owner, "RETRY_S", 0.2)
+    lab = Lab()
+    with served(lab) as bridge, Caller(bridge) as caller:
+        lab.failing = ("get_state", ConnectionResetError("gone"))
+        caller.error_of("get_state")
+        lab.failing = ("open", ConnectionRefusedError("not yet"))
+        lost_at = time.monotonic()
+        until(lambda: lab.calls.count("open") >= 3)
+        took_s = time.monotonic() - lost_at
+        lab.failing = None
+        until(lambda: lab.calls.count("open") >= 4)
+        state = caller.ask("get_state")
+
+    assert took_s > 0.3
+    assert "result" in state
+
+
 class WrongSize(Lab):
     """Gives a line less than was asked for."""
 
@@ -184,12 +214,9 @@ def test_automatic_contrast_is_let_go_with_the_last_connection_that_holds_it() -
             other.ask("freeze_auto_contrast", frozen=True)
             one.ask("freeze_auto_contrast", frozen=False)
             held = lab.frozen
-        until = time.monotonic() + PATIENCE_S
-        while lab.frozen and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: not lab.frozen)
 
     assert held
-    assert not lab.frozen
     assert lab.calls.count("freeze_auto_contrast") == 2
 
 

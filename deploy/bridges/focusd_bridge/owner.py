@@ -6,10 +6,14 @@ import collections
 import contextlib
 import logging
 import threading
+import time
 from typing import Any, Callable, TypeVar
 
 from .errors import BusyError, InstrumentError
 from .instrument import Instrument
+
+RETRY_S = 10.0
+"""How often a lost connection to the vendor's software is tried again while nobody asks for anything."""
 
 T = TypeVar("T")
 
@@ -42,6 +46,7 @@ class Owner:
         self._current: _Job | None = None
         self._closing = False
         self._lost = False
+        self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name="instrument", daemon=True)
         self._thread.start()
 
@@ -107,6 +112,8 @@ class Owner:
                     self._condition.wait(self._instrument.poll_interval_s)
                 if self._closing:
                     break
+                if not self._waiting and self._lost and time.monotonic() < self._retry_at:
+                    continue
                 job = self._waiting.popleft() if self._waiting else _Job("poll", self._idle)
                 self._current = job
             self._carry_out(job)
@@ -122,7 +129,9 @@ class Owner:
                 self._reconnect()
             job.result = job.work()
         except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
-            self._lost = self._lost or isinstance(error, self._instrument.lost_errors)
+            if not self._lost and isinstance(error, self._instrument.lost_errors):
+                log.warning("the instrument's software is lost: %s", error)
+                self._lose()
             # An SDK that wants to end the process ends its call.
             plain = isinstance(error, Exception)
             job.error = error if plain else InstrumentError(f"{type(error).__name__}: {error}")
@@ -132,9 +141,14 @@ class Owner:
         if job.given_up:
             log.warning("%s has come back after all; what it gave is dropped", job.name)
 
+    def _lose(self) -> None:
+        self._lost = True
+        self._retry_at = time.monotonic() + RETRY_S
+
     def _reconnect(self) -> None:
-        log.warning("connecting to the instrument's software again")
+        self._lose()
         with contextlib.suppress(Exception):
             self._instrument.close()
         self._instrument.open()
         self._lost = False
+        log.info("the instrument's software is back")
