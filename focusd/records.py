@@ -33,8 +33,9 @@ class FrameVerdict:
     """One frame as it was judged.
 
     ``sharpness`` is the drift metric's score, ``None`` if unjudgeable. ``baseline_sharpness`` is what it was
-    compared with: the stored baseline, following the content of the specimen within a narrow band. ``reason``
-    says why a frame is unjudgeable, and of another what is odd about it: ``gain_changed``, ``lost_signal``.
+    compared with: the stored baseline, following the content of the specimen, but never under 0.8 of it.
+    ``reason`` says why a frame is unjudgeable, and of another what is odd about it: ``gain_changed``,
+    ``lost_signal``.
     """
 
     frame_id: int
