@@ -30,12 +30,16 @@ def take(
     core: CMMCorePlus, focusd: Client, event: useq.MDAEvent, pixel_size_um: float
 ) -> tuple[Any, Judgement]:
     """Go to a position, snap, and have the image judged; focus is back when this returns."""
-    core.setXYPosition(event.x_pos, event.y_pos)
+    x_um, y_um = event.x_pos or 0.0, event.y_pos or 0.0
+    core.setXYPosition(x_um, y_um)
     core.waitForDevice(core.getXYStageDevice())
     image = core.snap()
-    place = {"x_mm": event.x_pos / 1e3, "y_mm": event.y_pos / 1e3}
     return image, focusd.judge(
-        image, pixel_size_nm=pixel_size_um * 1e3, detector=core.getCameraDevice(), **place
+        image,
+        pixel_size_nm=pixel_size_um * 1e3,
+        detector=core.getCameraDevice(),
+        x_mm=x_um / 1e3,
+        y_mm=y_um / 1e3,
     )
 
 
