@@ -66,8 +66,11 @@ def lines(snapshot: Json, *, now: float) -> list[tuple[str, str]]:
         ("microscope", _microscope(snapshot, now)),
         ("working distance", _working_distance(snapshot)),
         ("folder", _folder(section(snapshot, "folder"))),
+        ("relay", _relay(section(snapshot, "relay"))),
+        ("scan leases", _leases(snapshot)),
         ("last frame", _frame(section(snapshot, "last_verdict"), now)),
         ("baseline", _baseline(section(snapshot, "baseline"), section(snapshot, "last_verdict"), now)),
+        ("refocus wanted", _pending(section(snapshot, "pending_refocus"))),
         ("refocus now", _running(section(snapshot, "current_refocus"))),
         ("last refocus", _refocus(section(snapshot, "last_refocus"), now)),
         ("counted", _counters(section(snapshot, "counters"))),
@@ -92,6 +95,39 @@ def _microscope(snapshot: Json, now: float) -> str:
     if reconnects:
         words.append(counted(reconnects, "reconnect"))
     return ", ".join(words)
+
+
+def _relay(relay: Json | None) -> str:
+    if relay is None:
+        return ""
+    scanning = ", one of them scans" if relay.get("is_scanning") is True else ""
+    words = [
+        f"{text(relay, 'address')}: {counted(number(relay, 'clients'), 'client')}{scanning}",
+        f"{counted(number(relay, 'frames'), 'frame')} passed",
+    ]
+    for name, what in (
+        ("frames_dropped", "not judged"),
+        ("holds_timed_out", "let through before focus was back"),
+    ):
+        if number(relay, name):
+            words.append(f"{number(relay, name) or 0:.0f} {what}")
+    return ", ".join(words)
+
+
+def _leases(snapshot: Json) -> str:
+    leases = snapshot.get("scan_leases")
+    held = [lease for lease in leases if isinstance(lease, dict)] if isinstance(leases, list) else []
+    return ", ".join(
+        f"{text(lease, 'holder')} for {number(lease, 'expires_in_s') or 0:.0f} s more" for lease in held
+    )
+
+
+def _pending(pending: Json | None) -> str:
+    if pending is None:
+        return ""
+    waits_for = text(pending, "waits_for").replace("_", " ")
+    because, frame = text(pending, "trigger").replace("_", " "), number(pending, "frame_id") or 0
+    return f"because of {because} at frame {frame:.0f}, waits for {waits_for}"
 
 
 def _folder(folder: Json | None) -> str:

@@ -53,6 +53,28 @@ def test_status_shows_the_daemon_on_one_screen(daemon: FakeDaemon, focusd: Focus
     assert len(result.stdout.splitlines()) < 24
 
 
+def test_status_tells_who_else_is_at_the_microscope(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """The relay's clients, those who hold the lens still, and the refocus that waits for them."""
+    daemon.status["relay"] = {
+        "address": "127.0.0.1:8310",
+        "clients": 2,
+        "is_scanning": True,
+        "frames": 41,
+        "frames_dropped": 0,
+        "scans_held": 3,
+        "holds_timed_out": 1,
+    }
+    daemon.status["scan_leases"] = [{"lease_id": "a1", "holder": "montage.py", "expires_in_s": 12.4}]
+    daemon.status["pending_refocus"] = {"trigger": "drift", "frame_id": 41, "waits_for": "scan_lease"}
+
+    shown = " ".join(focusd("status", "--url", daemon.url).stdout.replace("│", " ").split())
+
+    assert "relay 127.0.0.1:8310: 2 clients, one of them scans, 41 frames passed" in shown
+    assert "1 let through before focus was back" in shown
+    assert "scan leases montage.py for 12 s more" in shown
+    assert "refocus wanted because of drift at frame 41, waits for scan lease" in shown
+
+
 def test_status_tells_of_a_watched_folder(daemon: FakeDaemon, focusd: Focusd) -> None:
     """Where it is, how far it is, and what was wrong with the last file that was refused."""
     refused = {"path": "/data/cut.tif", "reason": "is cut short", "refused_at": 1.0}
