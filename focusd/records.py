@@ -132,6 +132,8 @@ class RefocusTrigger(StrEnum):
     """Why a refocus was started."""
 
     DRIFT = "drift"
+    BLIND_ALARMS = "blind_alarms"
+    """Alarm upon alarm at places with too little to see: focus may be lost altogether."""
     FIRST_FRAME = "first_frame"
     REQUEST = "request"
 

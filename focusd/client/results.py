@@ -44,7 +44,7 @@ class Refocus:
 
     refocus_id: int
     trigger: str
-    """``drift``, ``first_frame`` or ``request``."""
+    """``drift``, ``blind_alarms``, ``first_frame`` or ``request``."""
     result: str | None
     reason: str
     start_working_distance_mm: float | None

@@ -18,6 +18,10 @@ from focusd.service.places import SeenPlaces
 
 _log = structlog.get_logger(__name__)
 
+BLIND_ALARMS = 3
+"""After so many blind alarms at different places, with no frame in focus between, focus is searched for: a
+probe sees no farther than a few depths of field, a search does."""
+
 
 class Policy:
     """Remembers what has been tried.
@@ -33,13 +37,9 @@ class Policy:
         self._attempts = Attempts(config.refocus.attempts, config.refocus.cool_down_s, clock)
         self._places = SeenPlaces(config.refocus.place_cool_down_s, config.drift.threshold_ratio, clock)
         self._failed_places = SeenPlaces(config.refocus.cool_down_s, 1.0, clock)
+        self._blind = 0
         self._advised = False
         self._blocked = False
-
-    @property
-    def moves(self) -> bool:
-        """Whether a refocus may follow at all, as things are."""
-        return self._refocus.mode != "advise" and not self.has_given_up
 
     @property
     def has_given_up(self) -> bool:
@@ -55,6 +55,8 @@ class Policy:
             is_awaited: Whether somebody waits for the outcome before the next frame is taken: then one
                 suspect frame is enough for a probe.
         """
+        if verdict.verdict is Verdict.IN_FOCUS:
+            self._blind = 0
         trigger = self._trigger(verdict, is_awaited=is_awaited)
         if trigger is None:
             self._advised = self._advised and verdict.verdict is not Verdict.IN_FOCUS
@@ -80,6 +82,7 @@ class Policy:
         result = record.result
         if result is None:
             return None
+        self._blind = self._blind + 1 if result is RefocusResult.BLIND else 0
         if result.is_success:
             self._attempts.reset()
             self._places.forget()
@@ -109,13 +112,14 @@ class Policy:
         self._blocked = True
 
     def _trigger(self, verdict: FrameVerdict, *, is_awaited: bool) -> RefocusTrigger | None:
+        alarm = RefocusTrigger.BLIND_ALARMS if self._blind >= BLIND_ALARMS else RefocusTrigger.DRIFT
         if verdict.verdict is Verdict.OUT_OF_FOCUS:
-            return RefocusTrigger.DRIFT
+            return alarm
         probes = self._refocus.mode != "advise" and self._refocus.probe and self._refocus.probe_suspicion
         # Nobody scans at a checkpoint, and an in-focus frame before it ends the suspicion.
         is_cheap = is_awaited or self._refocus.mode == "checkpoint"
         if verdict.verdict is Verdict.SUSPECT and is_cheap and probes:
-            return RefocusTrigger.DRIFT
+            return alarm
         if verdict.verdict is Verdict.LEARNING and self._autofocuses:
             return RefocusTrigger.FIRST_FRAME
         return None

@@ -33,6 +33,27 @@ async def test_focus_is_found_lost_and_found_again(tmp_path: Path, texture: str)
     assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM
 
 
+async def test_focus_lost_altogether_is_found_again(tmp_path: Path) -> None:
+    """So far out that a probe sees nothing: one blind alarm proves nothing, the fourth is searched from."""
+    column = make_column(working_distance_mm=9.0)
+    refocus: dict[str, object] = {"depth_of_field_um": DEPTH_OF_FIELD_UM}
+    async with connected(column, tmp_path, refocus=refocus) as client:
+        await client.call("POST", "v1/scans")
+        column.move_stage(z_mm=-0.11)
+        results = []
+        for tile in range(60):
+            column.move_stage(x_mm=0.02 * tile)
+            _, answer = await client.call("POST", "v1/scans")
+            if answer["refocus"] is not None:
+                results.append((answer["refocus"]["trigger"], answer["refocus"]["result"]))
+            if results and results[-1][1] == "refocused":
+                break
+
+    assert results[:-1] == [("drift", "blind")] * 3
+    assert results[-1] == ("blind_alarms", "refocused")
+    assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM
+
+
 async def test_blank_resin_is_left_alone(tmp_path: Path) -> None:
     """Where there is nothing to focus on, the lens never moves and no baseline is made."""
     column = SimulatedColumn(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from focusd.config import Config
-from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
+from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger, Verdict
 from focusd.service.attempts import ELSEWHERE
-from focusd.service.policy import Policy
+from focusd.service.policy import BLIND_ALARMS, Policy
+from tests.unit.api.fake_supervisor import verdict
 from tests.unit.service.test_places import frame
 
 CONFIG = Config.model_validate(
@@ -59,3 +62,19 @@ def test_an_operator_forgives() -> None:
     policy.forgive()
 
     assert not policy.has_given_up
+
+
+def test_blind_alarms_in_a_row_are_answered_with_a_search() -> None:
+    """One blind place is left alone; alarm upon alarm means that focus may be lost altogether."""
+    policy = Policy(CONFIG)
+    blind = replace(failed(1), result=RefocusResult.BLIND)
+    lost = verdict(9, verdict=Verdict.OUT_OF_FOCUS)
+    triggers = []
+    for place in range(BLIND_ALARMS):
+        triggers.append(policy.wanted(lost, frame(float(place)), is_awaited=True))
+        policy.note(blind, frame(float(place)), None)
+    triggers.append(policy.wanted(lost, frame(50.0), is_awaited=True))
+
+    assert triggers == [RefocusTrigger.DRIFT] * BLIND_ALARMS + [RefocusTrigger.BLIND_ALARMS]
+    policy.wanted(verdict(10), frame(51.0), is_awaited=True)
+    assert policy.wanted(lost, frame(52.0), is_awaited=True) is RefocusTrigger.DRIFT
