@@ -29,11 +29,11 @@ from focusd.errors import (
 )
 from focusd.frame import MAX_SIDE_PX, MIN_SIDE_PX, Frame, ScanRequest
 from focusd.microscope.bridge_images import ImageReceiver, StalenessCheck, frame_of, inside_the_field
-from focusd.microscope.bridge_link import BridgeLink, open_bridge_link
+from focusd.microscope.bridge_link import BridgeLink, Reply, open_bridge_link
 from focusd.microscope.cleanup import afterwards
 from focusd.microscope.connection import LinkState
 from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
-from focusd.protocol.bridge_rpc import Failure
+from focusd.protocol.bridge_rpc import ErrorCode, Failure
 from focusd.protocol.bridge_values import (
     PROTOCOL_VERSION,
     ColumnState,
@@ -49,6 +49,8 @@ UM_PER_MM: Final = 1e3
 SCAN_MARGIN_S: Final = 10.0
 FLY_BACK_S: Final = 0.001
 """What a line costs beside its dwell times, roughly."""
+BUSY_PAUSE_S: Final = 0.1
+"""Between two questions whether a busy instrument will move now."""
 ROUNDING_MM: Final = 1e-9
 """Two working distances this close are the same number, written and read back as text."""
 
@@ -117,11 +119,7 @@ class Bridge(Microscope):
         # Written so that a not-a-number is refused too.
         if not low_mm <= working_distance_mm <= high_mm:
             raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
-        timeouts = self._settings.timeouts
-        params = {"working_distance_mm": working_distance_mm}
-        reply = await self._link.exchange(
-            "set_working_distance", params, timeout_s=timeouts.settle_s + timeouts.request_s
-        )
+        reply = await self._ask_to_move(working_distance_mm)
         if isinstance(reply.answer, Failure):
             readback_mm = await self.get_working_distance()
             raise WorkingDistanceNotSetError(working_distance_mm, readback_mm, reply.answer.reason)
@@ -130,6 +128,21 @@ class Bridge(Microscope):
         if abs(readback_mm - working_distance_mm) > tolerance_mm:
             raise WorkingDistanceNotSetError(working_distance_mm, readback_mm)
         return readback_mm
+
+    async def _ask_to_move(self, working_distance_mm: float) -> Reply:
+        """Ask for a move, and again while the instrument is busy, be it with what a lost connection began."""
+        timeouts = self._settings.timeouts
+        patience = time.monotonic() + timeouts.settle_s
+        params = {"working_distance_mm": working_distance_mm}
+        while True:
+            reply = await self._link.exchange(
+                "set_working_distance", params, timeout_s=timeouts.settle_s + timeouts.request_s
+            )
+            answer = reply.answer
+            is_busy = isinstance(answer, Failure) and answer.kind is ErrorCode.BUSY
+            if not is_busy or time.monotonic() >= patience:
+                return reply
+            await asyncio.sleep(BUSY_PAUSE_S)
 
     @asynccontextmanager
     async def acquisition(self) -> AsyncIterator[None]:

@@ -178,6 +178,18 @@ async def test_a_refused_move_tells_where_the_lens_is_and_why(code: int, words: 
     assert f"{words}: set_working_distance is not to be had" in str(caught.value)
 
 
+async def test_a_busy_instrument_is_asked_again() -> None:
+    """What a lost connection began may still be under way; the lens moves when that is over."""
+    bridge = ScriptedBridge(refuse={"set_working_distance": BUSY})
+    async with connected(bridge) as microscope:
+        moving = asyncio.ensure_future(microscope.set_working_distance(9.5))
+        await bridge.event("set_working_distance").wait()
+        bridge.refuse.clear()
+        assert await moving == 9.5
+
+    assert bridge.names.count("set_working_distance") == 2
+
+
 async def test_a_silent_limit_of_the_instrument_is_found_out() -> None:
     """A readback that differs is told with its value."""
     async with connected(ScriptedBridge(highest_mm=9.25)) as microscope:
