@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -111,9 +111,9 @@ class Notices:
             self._changed.set()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, *call: object) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
     try:
-        loop.call_soon_threadsafe(*call)  # type: ignore[arg-type]
+        loop.call_soon_threadsafe(call, *arguments)
     except RuntimeError:
         # The loop has been closed meanwhile: nobody is left to be told.
         return
