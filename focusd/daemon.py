@@ -18,6 +18,7 @@ from focusd import __version__
 from focusd.api.server import serve_http
 from focusd.config import Config
 from focusd.errors import ConfigError
+from focusd.focus import replay
 from focusd.focus.metrics import METRICS
 from focusd.microscope.registry import connect, driver_names
 from focusd.notify import Notifier
@@ -84,6 +85,8 @@ async def running(
         ExceptionGroup: a fault inside the daemon.
     """
     check(config)
+    if config.refocus.method != "spectral":
+        replay.load()
     notifier = notifier or Notifier(None)
     heartbeat = Heartbeat()
     async with open_store(config.store.directory, max_frames=config.store.max_frames) as store:

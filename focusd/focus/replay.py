@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy.optimize import minimize_scalar
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -29,6 +27,11 @@ class _UnknownPointError(Exception):
         super().__init__(x)
 
 
+def load() -> None:
+    """Take the time for what ``next_step`` needs now, and not in the middle of a search."""
+    import scipy.optimize  # noqa: F401, PLC0415 - 0.1 s and 20 MiB that the default method has no use for
+
+
 def next_step(
     known: Callable[[float], float | None],
     bounds: tuple[float, float],
@@ -44,6 +47,7 @@ def next_step(
         maxiter: Most evaluations.
         tolerance: Distance from the minimum that is near enough; scipy's default unless given.
     """
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - as above
 
     def objective(x: float) -> float:
         value = known(float(x))
