@@ -25,6 +25,7 @@ from focusd.api.reading import answer_expectation, given_twice, refused, single_
 from focusd.api.schemas import FrameQuery
 from focusd.errors import ImageError
 from focusd.frame import Pixels
+from focusd.framepool import FRAMES
 from focusd.imagefile.decode import decode_image
 from focusd.imagefile.metadata import ImageMetadata
 from focusd.imagefile.raw import RawFormat, raw_format, raw_image
@@ -145,10 +146,10 @@ def _raw_format(request: web.BaseRequest, query: FrameQuery, length: int) -> Raw
     return raw
 
 
-async def _receive(request: web.BaseRequest, length: int) -> bytearray:
+async def _receive(request: web.BaseRequest, length: int) -> memoryview:
     """Receive the body into one buffer."""
     await answer_expectation(request)
-    content = bytearray(length)
+    content = FRAMES.take(length).data
     received = 0
     try:
         async with asyncio.timeout(PATIENCE_S + length / LEAST_BYTES_PER_S):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from focusd.errors import LocalProtocolError, RemoteProtocolError
 from focusd.frame import Pixels
+from focusd.framepool import FRAMES
 from focusd.protocol.sharksem import HEADER_BYTES, Header, Message, decode_header, encode_message
 from focusd.protocol.sharksem_body import padding
 
@@ -243,7 +244,7 @@ class ScanAssembler:
 
     def _new_buffer(self) -> NDArray[np.uint8]:
         # Only what has been filled from end to end is ever given away, so nothing need be cleared.
-        return np.empty(self._total_px * self.bits_per_pixel // 8, np.uint8)
+        return FRAMES.take(self._total_px * self.bits_per_pixel // 8)
 
 
 class PieceSink(Protocol):
