@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from focusd.api.problems import NOT_READY, OWNER_STUCK, ProblemError
-from focusd.api.rendering import status_json
+from focusd.api.rendering import StatusRendering, status_json
 from focusd.api.routing import Answer, Call
 from focusd.api.schemas import NoBody, NoQuery, PauseBody, ReadyQuery
 from focusd.service.pending import WaitsFor
 from focusd.service.status import DaemonState
 
 POLL_S = 0.05
+
+_shown = StatusRendering()
 
 _NOT_READY = frozenset({DaemonState.DISCONNECTED, DaemonState.REFOCUSING})
 
@@ -47,7 +49,7 @@ async def get_ready(call: Call[NoQuery, NoBody]) -> Answer:
 
 async def get_status(call: Call[NoQuery, NoBody]) -> Answer:
     """Answer the status; its shape is described at ``rendering.status_json``."""
-    return Answer(body=status_json(call.verbs.status))
+    return Answer(body=_shown.of(call.verbs.status))
 
 
 async def wait_until_ready(call: Call[ReadyQuery, NoBody]) -> Answer:

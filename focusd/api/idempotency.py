@@ -2,33 +2,48 @@
 
 A client whose connection broke does not know whether what it asked for was done. With an ``Idempotency-Key``
 of its own choice it asks again, and nothing is done twice. The first request goes on without its client.
+
+Answers are kept as the bytes they are sent as, the newest ones within three bounds: number, age and memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 from focusd.api.hangup import Hangup
 from focusd.api.problems import IDEMPOTENCY_KEY_REUSED, INVALID_REQUEST, ProblemError
+from focusd.api.rendering import Encoded, encode
 from focusd.api.routing import Answer
 from focusd.errors import TooManyError
 
 HEADER = "Idempotency-Key"
 MAX_KEY_CHARS = 200
 MOST_KEYS = 10_000
+MOST_BYTES = 2 << 20
+"""Memory for answers: about 1,700 verdicts; a client asks again within seconds, and lacks its last answer."""
 KEPT_S = 3600.0
 """How long an answer is kept; a client that asks again later than this is a new one."""
+
+_OVERHEAD_BYTES = 512
+"""What Python adds to the content of an answer and its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InHand:
+    fingerprint: bytes
+    task: asyncio.Task[Answer]
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    fingerprint: str
-    task: asyncio.Task[Answer]
+    fingerprint: bytes
+    answer: Answer
     since: float
+    size_bytes: int
 
 
 class Answers:
@@ -36,13 +51,24 @@ class Answers:
 
     Args:
         clock: Monotonic seconds.
-        most: Keys kept.
+        most: Keys kept, and requests in hand.
+        most_bytes: For the answers; the newest one is kept, however large it is.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST_KEYS) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most: int = MOST_KEYS,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._clock = clock
         self._most = most
+        self._most_bytes = most_bytes
+        self._in_hand: dict[str, _InHand] = {}
         self._kept: dict[str, _Kept] = {}
+        """In the order in which they were answered."""
+        self._kept_bytes = 0
         self._hangup = Hangup()
 
     async def once(
@@ -58,54 +84,60 @@ class Answers:
 
         Raises:
             ProblemError: 422, the key is unusable or was used for another request.
-            TooManyError: as many requests with keys are being carried out as are ever kept.
+            TooManyError: too many requests with keys are being carried out.
         """
         if not (1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
             message = f"{HEADER}: must be 1 to {MAX_KEY_CHARS} printable ASCII characters"
             raise ProblemError(INVALID_REQUEST, message, field=HEADER)
-        kept = self._kept.get(key)
-        if kept is not None and (self._clock() - kept.since < KEPT_S or not kept.task.done()):
-            if kept.fingerprint != fingerprint:
-                raise ProblemError(
-                    IDEMPOTENCY_KEY_REUSED,
-                    f"{HEADER}: this key came with another request before",
-                    field=HEADER,
-                )
-            answer = await hangup.hold(asyncio.shield(kept.task))
-            return replace(answer, headers={**answer.headers, "Idempotent-Replayed": "true"})
-        self._make_room()
-        task = asyncio.ensure_future(_as_coroutine(carry_out(self._hangup)))
-        self._kept.pop(key, None)
-        self._kept[key] = _Kept(fingerprint, task, self._clock())
-        task.add_done_callback(lambda done: self._forget_failed(key, done))
-        return await hangup.hold(asyncio.shield(task))
+        digest = blake2b(fingerprint.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+        self._forget_old()
+        known = self._in_hand.get(key) or self._kept.get(key)
+        if known is None:
+            return await hangup.hold(asyncio.shield(self._begin(key, digest, carry_out)))
+        if known.fingerprint != digest:
+            message = f"{HEADER}: this key came with another request before"
+            raise ProblemError(IDEMPOTENCY_KEY_REUSED, message, field=HEADER)
+        answer = known.answer if isinstance(known, _Kept) else await hangup.hold(asyncio.shield(known.task))
+        return replace(answer, headers={**answer.headers, "Idempotent-Replayed": "true"})
 
     async def close(self) -> None:
         """End every wait; what the service was asked to do goes on."""
         self._hangup.hang_up()
-        running = [kept.task for kept in self._kept.values() if not kept.task.done()]
+        running = [in_hand.task for in_hand in self._in_hand.values()]
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _make_room(self) -> None:
-        """Forget the oldest: two for each that is added, so that none is kept for long past its time."""
-        now = self._clock()
-        for key, kept in list(itertools.islice(self._kept.items(), 2)):
-            if kept.task.done() and (now - kept.since >= KEPT_S or len(self._kept) >= self._most):
-                del self._kept[key]
-        if len(self._kept) < self._most:
-            return
-        done = next((key for key, kept in self._kept.items() if kept.task.done()), None)
-        if done is None:
+    def _begin(
+        self, key: str, digest: bytes, carry_out: Callable[[Hangup], Awaitable[Answer]]
+    ) -> asyncio.Task[Answer]:
+        if len(self._in_hand) >= self._most:
             raise TooManyError(f"at most {self._most} requests with a key can be in hand at once")
-        del self._kept[done]
+        task = asyncio.get_running_loop().create_task(_encoded(carry_out(self._hangup)))
+        self._in_hand[key] = _InHand(digest, task)
+        task.add_done_callback(lambda done: self._end(key, digest, done))
+        return task
 
-    def _forget_failed(self, key: str, done: asyncio.Task[Answer]) -> None:
+    def _end(self, key: str, digest: bytes, done: asyncio.Task[Answer]) -> None:
+        del self._in_hand[key]
         # Asking for the exception also says that it was seen: every client may have left.
         if done.cancelled() or done.exception() is not None:
-            kept = self._kept.get(key)
-            if kept is not None and kept.task is done:
-                del self._kept[key]
+            return
+        answer = done.result()
+        size_bytes = len(key) + len(encode(answer.body)) + _OVERHEAD_BYTES
+        self._kept[key] = _Kept(digest, answer, self._clock(), size_bytes)
+        self._kept_bytes += size_bytes
+        while len(self._kept) > 1 and (len(self._kept) > self._most or self._kept_bytes > self._most_bytes):
+            self._forget_oldest()
+
+    def _forget_old(self) -> None:
+        now = self._clock()
+        while self._kept and now - next(iter(self._kept.values())).since >= KEPT_S:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = self._kept.pop(next(iter(self._kept)))
+        self._kept_bytes -= oldest.size_bytes
 
 
-async def _as_coroutine(work: Awaitable[Answer]) -> Answer:
-    return await work
+async def _encoded(work: Awaitable[Answer]) -> Answer:
+    answer = await work
+    return replace(answer, body=Encoded(encode(answer.body)))

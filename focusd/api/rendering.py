@@ -54,8 +54,17 @@ def _shown(kind: type) -> tuple[str, ...]:
     return (*_DERIVED.get(kind, ()), *(field.name for field in dataclasses.fields(kind)))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Encoded:
+    """What ``encode`` gave, in place of what it was made from."""
+
+    content: bytes
+
+
 def encode(value: object) -> bytes:
     """Give the UTF-8 JSON of what ``plain`` gave, on one line that ends."""
+    if isinstance(value, Encoded):
+        return value.content
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
     # A lone surrogate in a microscope's text cannot be written as UTF-8.
     return text.encode("utf-8", "replace") + b"\n"
@@ -80,6 +89,20 @@ def status_json(status: Status) -> dict[str, Any]:
         "working_distance_mm": None if column is None else plain(column.working_distance_mm),
         **{name: item for name, item in plain(status).items() if name not in {"state", "reason"}},
     }
+
+
+class StatusRendering:
+    """The status as it is sent; made anew only when it has changed, for pollers ask far more often."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._encoded = Encoded(b"")
+
+    def of(self, status: Status) -> Encoded:
+        """Give ``status_json`` of ``status``, encoded."""
+        if status != self._status:
+            self._status, self._encoded = status, Encoded(encode(status_json(status)))
+        return self._encoded
 
 
 def microscope_json(status: Status) -> dict[str, Any]:

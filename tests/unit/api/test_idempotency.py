@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from focusd.api.hangup import Hangup, HungUpError
 from focusd.api.idempotency import KEPT_S, Answers
 from focusd.api.problems import ProblemError
+from focusd.api.rendering import encode
 from focusd.api.routing import Answer
 from focusd.errors import ScanRefusedError, TooManyError
 from tests.unit.api.client import Client, connected, read_reply
@@ -16,6 +18,11 @@ from tests.unit.api.fake_supervisor import FakeSupervisor
 
 MOST = 20
 KEY = {"Idempotency-Key": "tile 7"}
+
+
+def read(answer: Answer) -> object:
+    """Give an answer's body as its client reads it."""
+    return json.loads(encode(answer.body))
 
 
 async def test_a_repeated_request_is_given_the_first_answer(
@@ -89,22 +96,61 @@ async def test_a_failed_request_may_be_tried_again(client: Client, supervisor: F
 async def test_keys_are_forgotten_after_their_time_and_never_too_many() -> None:
     """Neither time nor a careless client fills the memory."""
     now = 0.0
-    answers = Answers(lambda: now, MOST)
+    answers = Answers(lambda: now, most=MOST)
     done: list[str] = []
 
-    async def ask(key: str) -> Answer:
+    async def ask(key: str) -> object:
         async def work(_: Hangup) -> Answer:
             done.append(key)
             return Answer(body=len(done))
 
-        return await answers.once(key, "same", work, Hangup())
+        return read(await answers.once(key, "same", work, Hangup()))
 
-    assert (await ask("a")).body == (await ask("a")).body == 1
+    assert await ask("a") == await ask("a") == 1
     now = KEPT_S
-    assert (await ask("a")).body == 2
+    assert await ask("a") == 2
     for number in range(MOST):
         await ask(f"{number}")
-    assert (await ask("a")).body == MOST + 3
+    assert await ask("a") == MOST + 3
+
+
+async def test_answers_are_kept_within_their_memory() -> None:
+    """The oldest go first, however few there are; the newest one stays, however large it is."""
+    answers = Answers(most_bytes=20_000)
+    asked: list[str] = []
+
+    async def ask(key: str, size: int) -> str:
+        async def work(_: Hangup) -> Answer:
+            asked.append(key)
+            return Answer(body=key * size)
+
+        return str(read(await answers.once(key, "same", work, Hangup())))
+
+    for key in "abcd":
+        await ask(key, 6000)
+    for key in "dcba":
+        await ask(key, 6000)
+    assert asked == [*"abcda"]
+
+    assert await ask("z", 50_000) == await ask("z", 50_000) == "z" * 50_000
+    await ask("a", 6000)
+    assert asked == [*"abcda", *"za"]
+
+
+async def test_an_answer_is_kept_as_it_was_when_it_was_given() -> None:
+    """Nothing of the record it was made from is held on to."""
+    answers = Answers()
+    record = {"scans": [1]}
+
+    async def work(_: Hangup) -> Answer:
+        return Answer(status=201, body=record, headers={"Location": "/v1/refocuses/1"})
+
+    first = await answers.once("a", "same", work, Hangup())
+    record["scans"].append(2)
+    again = await answers.once("a", "same", work, Hangup())
+
+    assert read(first) == read(again) == {"scans": [1]}
+    assert (again.status, again.headers["Location"]) == (201, "/v1/refocuses/1")
 
 
 async def test_work_in_hand_is_never_forgotten_for_room() -> None:

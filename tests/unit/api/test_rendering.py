@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusd.api.rendering import encode, plain
+from focusd.api.rendering import StatusRendering, encode, plain, status_json
 from focusd.frame import ImagingConditions, StagePosition
 from focusd.records import FrameVerdict, RefocusResult
+from focusd.service.status import DaemonState, LinkStatus, Status
 from tests.unit.api.fake_supervisor import baseline, verdict
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -60,3 +61,24 @@ def test_what_has_no_json_form_is_a_bug() -> None:
     """It is not turned into some text or other."""
     with pytest.raises(TypeError, match="bytes"):
         plain({"pixels": b""})
+
+
+def test_a_status_is_rendered_again_only_when_it_has_changed() -> None:
+    """Equal snapshots share their text, others do not."""
+    status = Status(
+        state=DaemonState.MONITORING,
+        version="1",
+        started_at=1.0,
+        updated_at=2.0,
+        link=LinkStatus(connected=True, address="127.0.0.1:8300", since=1.0),
+        limits_mm=(4.0, 30.0),
+        last_verdict=verdict(1),
+    )
+    rendering = StatusRendering()
+
+    first = rendering.of(status)
+
+    assert json.loads(encode(first)) == status_json(status)
+    assert rendering.of(dataclasses.replace(status)) is first
+    changed = dataclasses.replace(status, last_verdict=verdict(2))
+    assert json.loads(encode(rendering.of(changed)))["last_verdict"]["frame_id"] == 2
