@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks refocus | detect | scan | relay | all``: run benchmarks, print tables."""
+"""``python -m tests.benchmarks NAME``: run a benchmark, or ``all``, and print its tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import detect, refocus, relay, scan, tables, tiles, world
+from tests.benchmarks import detect, refocus, relay, scan, tables, tiles, transport, world
 from tests.benchmarks.report import Report
 
 
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "detect": _detect,
         "scan": _scan,
         "relay": _relay,
+        "transport": _transport,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--tiles", type=int, default=20, help="tiles along each side of the block")
     whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
     benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
+    benchmarks.add_parser("transport", parents=[common], help="how fast frames come in")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
@@ -110,6 +112,11 @@ def _scan(parsed: argparse.Namespace) -> Report:
 def _relay(parsed: argparse.Namespace) -> Report:
     is_short = parsed.benchmark == "all"
     return relay.run(relay.RelayBenchmarkOptions(rounds=parsed.trials or (4 if is_short else 12)))
+
+
+def _transport(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return transport.run(transport.TransportOptions(rounds=parsed.trials or (3 if is_short else 7)))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:
