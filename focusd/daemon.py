@@ -25,13 +25,12 @@ from focusd.notify import Notifier
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.intake import taking_files
 from focusd.service.status import Status
-from focusd.service.supervisor import Supervisor
-from focusd.store.database import open_store
+from focusd.service.supervisor import PAUSED_SETTING, Supervisor
+from focusd.service.watchdog import feed
+from focusd.service.workers import Workers
+from focusd.store.database import Store, open_store
 
 _log = structlog.get_logger(__name__)
-
-WATCHDOG_SHARE = 3
-"""The watchdog is fed this many times in its own period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,8 @@ async def running(
         replay.load()
     notifier = notifier or Notifier(None)
     heartbeat = Heartbeat()
+    workers = Workers()
+    asyncio.get_running_loop().set_default_executor(workers)
     async with open_store(config.store.directory, max_frames=config.store.max_frames) as store:
         supervisor = Supervisor(
             config, store, connect=lambda: connect(config.microscope), heartbeat=heartbeat
@@ -103,7 +104,9 @@ async def running(
                 _log.info("started", version=__version__, url=url)
                 notifier.ready()
                 owner = group.create_task(supervisor.run(), name="owner of the microscope")
-                watchdog = group.create_task(_feed(notifier, heartbeat, watchdog_s), name="watchdog")
+                watchdog = group.create_task(
+                    _feed(notifier, heartbeat, workers, store, watchdog_s), name="watchdog"
+                )
                 try:
                     yield Daemon(url, supervisor)
                 finally:
@@ -115,16 +118,17 @@ async def running(
     _log.info("stopped")
 
 
-async def _feed(notifier: Notifier, heartbeat: Heartbeat, watchdog_s: float | None) -> None:
-    """Tell systemd that the owner makes progress, as long as it does."""
+async def _feed(
+    notifier: Notifier, heartbeat: Heartbeat, workers: Workers, store: Store, watchdog_s: float | None
+) -> None:
+    """Feed the watchdog, if there is one, while the owner, the store and the threads make progress."""
     if watchdog_s is None:
         return
-    while True:
-        if heartbeat.is_alive:
-            notifier.watchdog()
-        else:
-            _log.error("owner_stuck")
-        await asyncio.sleep(watchdog_s / WATCHDOG_SHARE)
+    signs = {
+        "the store": lambda: store.settings.get(PAUSED_SETTING),
+        "the threads": lambda: asyncio.to_thread(lambda: None),
+    }
+    await feed(notifier, lambda: (*heartbeat.overdue, *workers.overdue), signs, watchdog_s=watchdog_s)
 
 
 def _line(status: Status) -> str:

@@ -14,10 +14,9 @@ from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.board import StatusBoard
-from focusd.service.heartbeat import Heartbeat
 from focusd.service.monitor import Monitor
 from focusd.service.references import FocusReferences
-from focusd.service.refocus import PUT_BACK_DEADLINE_S, Refocus, Refocused
+from focusd.service.refocus import Refocus, Refocused
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
 
@@ -43,7 +42,6 @@ class RefocusDesk:
         monitor: Scores the scans, and is told when focus is found.
         source: Takes the scans.
         board: Where progress is published.
-        heartbeat: Told of progress.
     """
 
     def __init__(
@@ -54,14 +52,12 @@ class RefocusDesk:
         monitor: Monitor,
         source: ScanSource,
         board: StatusBoard,
-        heartbeat: Heartbeat,
     ) -> None:
         self._config = config
         self._store = store
         self._monitor = monitor
         self._source = source
         self._board = board
-        self._heartbeat = heartbeat
         self._references = FocusReferences(store, is_used=config.refocus.use_reference)
         self._active: _Active | None = None
         self._free = asyncio.Event()
@@ -158,7 +154,6 @@ class RefocusDesk:
         )
         if active.cancelled_because is not None:
             active.run.cancel(active.cancelled_because)
-        self._heartbeat.expect(self._config.refocus.deadline_s + 2 * PUT_BACK_DEADLINE_S)
         _log.info("refocus_started", refocus_id=active.record.refocus_id, trigger=active.record.trigger.value)
         try:
             with structlog.contextvars.bound_contextvars(refocus_id=active.record.refocus_id):

@@ -118,8 +118,6 @@ class Keeper:
         Raises:
             ScanRefusedError, ScanIncompleteError, LinkError, StoreError: no verdict was reached.
         """
-        scan_s = 2 * self._source.request.beam_time_s + 10
-        self._heartbeat.expect(scan_s + 2 * self._config.microscope.timeouts.request_s)
         frame = await self._source.take(microscope)
         verdict = await self.judge(frame)
         self._follow(verdict, frame, is_own=True, is_awaited=self._source.interval_s is None)
@@ -144,7 +142,8 @@ class Keeper:
 
     async def judge(self, frame: Frame) -> FrameVerdict:
         """Give the verdict on a frame, and publish it."""
-        verdict = await self._monitor.judge(frame)
+        with self._heartbeat.promise("judging a frame"):
+            verdict = await self._monitor.judge(frame)
         self._note_store_works()
         counters = self._board.current.counters
         self._board.update(
@@ -209,8 +208,7 @@ class Keeper:
             idle_s = min(idle_s, leased_s)
         elif self._source.interval_s is not None and not self.is_paused:
             idle_s = min(idle_s, max(0.0, self._next_frame_due - self._clock()))
-        # Several questions make up one reading of the column, each with its own deadline.
-        self._heartbeat.expect(idle_s + 10 * self._config.microscope.timeouts.request_s)
+        self._heartbeat.expect(idle_s)
         return idle_s
 
     def _frame_is_due(self) -> bool:
@@ -261,7 +259,7 @@ class Keeper:
         """Run the admitted refocus, called for by a frame or by an operator."""
         first = due.frame if due is not None and due.is_own else None
         if self._neighbours.is_scanning:
-            self._heartbeat.expect(2 * self._config.relay.max_hold_s)
+            self._heartbeat.expect(self._config.relay.max_hold_s)
         try:
             async with self._neighbours.turn("focus is being mended"):
                 record = await self._desk.run(microscope, first)

@@ -21,6 +21,7 @@ from focusd.frame import Frame
 from focusd.microscope.interface import Microscope
 from focusd.microscope.reconnect import backoff
 from focusd.records import Baseline, FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger
+from focusd.service.attended import attended
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
 from focusd.service.heartbeat import Heartbeat
@@ -70,9 +71,7 @@ class Supervisor:
         self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
         source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
         self.board = initial_board(config)
-        self._desk = RefocusDesk(
-            config, store, monitor=self._monitor, source=source, board=self.board, heartbeat=heartbeat
-        )
+        self._desk = RefocusDesk(config, store, monitor=self._monitor, source=source, board=self.board)
         self._leases = Leases(clock)
         relays = config.frames.source == "relay"
         self._relay = RelayClients(config.relay, config.microscope) if relays else None
@@ -125,10 +124,9 @@ class Supervisor:
         await self._recall()
         delays: Iterator[float] = self._delays()
         while True:
-            timeouts = self._config.microscope.timeouts
-            self._heartbeat.expect(3 * timeouts.connect_s + 10 * timeouts.request_s + timeouts.settle_s)
             try:
-                async with self._connect() as microscope:
+                timeouts = self._config.microscope.timeouts
+                async with attended(self._connect(), self._heartbeat, timeouts) as microscope:
                     microscope.on_lost(self._inbox.wake)
                     await self._settle(microscope)
                     await self._keeper.refresh(microscope)
@@ -138,7 +136,7 @@ class Supervisor:
             except LinkError as error:
                 await self._link_down(error)
             delay_s = next(delays)
-            self._heartbeat.expect(delay_s + timeouts.request_s)
+            self._heartbeat.expect(delay_s)
             await asyncio.sleep(delay_s)
 
     async def _recall(self) -> None:

@@ -1,4 +1,4 @@
-"""Attempts, heartbeat, inbox and status board: each does its one thing."""
+"""Attempts, inbox and status board: each does its one thing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from focusd.config import Config, Limits, MicroscopeSettings
 from focusd.errors import LinkError, NotConnectedError, ScanRefusedError
 from focusd.records import FrameVerdict, RefocusResult, Verdict
 from focusd.service.attempts import ELSEWHERE, Attempts
-from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.status import DaemonState, LinkStatus, Status
 from focusd.service.supervisor import initial_board
@@ -67,18 +66,6 @@ def test_a_second_failure_at_the_last_place_counts() -> None:
     assert not attempts.exhausted
     attempts.failed()
     assert attempts.exhausted
-
-
-def test_heartbeat_is_alive_until_its_promise_is_broken() -> None:
-    """A promise stands for as long as it was given."""
-    clock = Clock()
-    heartbeat = Heartbeat(clock)
-
-    heartbeat.expect(5.0)
-    clock.now += 4.9
-    assert heartbeat.is_alive
-    clock.now += 0.2
-    assert not heartbeat.is_alive
 
 
 async def test_inbox_hands_over_answers() -> None:

@@ -1,0 +1,55 @@
+"""The threads of ``asyncio.to_thread``, which can tell whether one of them hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MANY: Final = 32
+"""The names of computers are looked up in these threads too: a name server that is away must not leave frames
+without one."""
+LONGEST_WORK_S: Final = 300.0
+"""Above the time-out of a name server, and of any decoding of an image."""
+
+
+class Workers(ThreadPoolExecutor):
+    """A pool of threads.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(max_workers=MANY, thread_name_prefix="focusd-worker")
+        self._clock = clock
+        self._numbers = count()
+        self._begun: dict[int, float] = {}
+        self._begun_lock = threading.Lock()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run ``fn`` in a thread, and know since when it runs."""
+        return super().submit(self._timed, lambda: fn(*args, **kwargs))
+
+    @property
+    def overdue(self) -> tuple[str, ...]:
+        """Says so if a thread has worked on one thing for longer than any takes."""
+        with self._begun_lock:
+            oldest = min(self._begun.values(), default=self._clock())
+        return ("a thread",) if self._clock() - oldest > LONGEST_WORK_S else ()
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        with self._begun_lock:
+            number = next(self._numbers)
+            self._begun[number] = self._clock()
+        try:
+            return work()
+        finally:
+            with self._begun_lock:
+                del self._begun[number]

@@ -1,0 +1,42 @@
+"""The pool of threads knows when one of them hangs."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from focusd.service.workers import LONGEST_WORK_S, Workers
+
+
+def test_a_thread_that_hangs_is_told_of() -> None:
+    """Work that goes on longer than any takes is overdue, until it ends."""
+    now = 0.0
+    begun, gate = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        gate.wait(30)
+
+    with Workers(lambda: now) as workers:
+        assert workers.submit(sum, (1, 2)).result(5) == 3
+        hung = workers.submit(hang)
+        assert begun.wait(5)
+        now = LONGEST_WORK_S
+        assert not workers.overdue
+        now += 1.0
+        assert workers.overdue == ("a thread",)
+        gate.set()
+        hung.result(5)
+        assert not workers.overdue
+
+
+def test_work_that_fails_has_ended() -> None:
+    """Its error goes to whoever waits, and no thread counts as hanging."""
+    now = 0.0
+    with Workers(lambda: now) as workers:
+        with pytest.raises(ZeroDivisionError):
+            workers.submit(divmod, 1, 0).result(5)
+        now = 10 * LONGEST_WORK_S
+
+        assert not workers.overdue
