@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import detect, refocus, relay, scan, tables, tiles, transport, world
+from tests.benchmarks import detect, path, refocus, relay, scan, tables, tiles, transport, world
 from tests.benchmarks.report import Report
 
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "scan": _scan,
         "relay": _relay,
         "transport": _transport,
+        "path": _path,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
     benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
     benchmarks.add_parser("transport", parents=[common], help="how fast frames come in")
+    benchmarks.add_parser("path", parents=[common], help="from bytes to a verdict")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
@@ -117,6 +119,11 @@ def _relay(parsed: argparse.Namespace) -> Report:
 def _transport(parsed: argparse.Namespace) -> Report:
     is_short = parsed.benchmark == "all"
     return transport.run(transport.TransportOptions(rounds=parsed.trials or (3 if is_short else 7)))
+
+
+def _path(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return path.run(path.PathOptions(rounds=parsed.trials or (2 if is_short else 5)))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:

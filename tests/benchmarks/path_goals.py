@@ -45,6 +45,8 @@ FRAMES_OF_NAIVE = {
     "1024\u00b2 u8": Bounds(6.0, 4.0),
     "4096\u00b2 u16": Bounds(5.0, 3.5),
 }
+SMALL_FRAMES_OF_NAIVE = Bounds(1.0, 0.0)
+"""Of frames for which nothing was set: not slower."""
 POSTS_OF_NAIVE = Bounds(6.0, 4.0)
 LAG_P99_MS = Bounds(5.0, 20.0, at_most=True)
 STATUS_P99_MS = Bounds(20.0, 50.0, at_most=True)
