@@ -1,7 +1,8 @@
 """Read the configuration from a TOML file and the environment, and say what is wrong with it in plain words.
 
 Environment variables override the file: ``FOCUSD__HTTP__PORT=8471`` sets ``port`` of ``[http]``. A variable
-that matches no field is an error, as an unknown key in the file is.
+that matches no field is an error, as an unknown key in the file is. Where no token file is named, it is the
+credential ``http-token``, if systemd brings one (``LoadCredential=`` in systemd.exec(5)).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
@@ -19,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +31,7 @@ from focusd.config import Config
 from focusd.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "FOCUSD__"
+TOKEN_CREDENTIAL = "http-token"  # noqa: S105 - its name, not what it holds
 
 
 def load_config(path: Path) -> Config:
@@ -80,10 +84,27 @@ def _settings_from(path: Path) -> Config:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return EnvSettingsSource(settings_cls), TomlConfigSettingsSource(settings_cls)
+            credentials = InitSettingsSource(settings_cls, init_kwargs=_credentials())
+            return EnvSettingsSource(settings_cls), TomlConfigSettingsSource(settings_cls), credentials
 
     settings = Settings()  # type: ignore[call-arg]  # the sources bring the arguments
     return Config(**{name: getattr(settings, name) for name in Config.model_fields})
+
+
+def _credentials() -> dict[str, Any]:
+    """Give the settings that systemd brings as files."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return {}
+    path = Path(directory, TOKEN_CREDENTIAL)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        # It may well be there: reading it will say what is wrong, and nothing listens without it.
+        pass
+    return {"http": {"token_file": path}}
 
 
 def _with_paths_from(folder: Path, config: Config) -> Config:

@@ -26,6 +26,8 @@ import structlog
 MAX_LINE_BYTES = 8192
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Of syslog(3)."""
 _CHATTY = "watchfiles"
 """Logs a line for each change in a watched folder."""
 _MAX_ITEMS = 256
@@ -59,7 +61,7 @@ def configure(
     layout: Literal["auto", "json", "console"] = "auto",
     stream: TextIO | None = None,
     *,
-    timestamps: bool = True,
+    journal: bool = False,
 ) -> None:
     """Send the events of focusd and of its libraries to ``stream``.
 
@@ -67,7 +69,8 @@ def configure(
         level: Least severe event that is written.
         layout: ``auto`` is ``console`` on a terminal and ``json`` elsewhere.
         stream: Standard error when not given.
-        timestamps: Off under the journal, which stamps each line itself (``JOURNAL_STREAM`` is set there).
+        journal: Whether systemd's journal reads the stream: it stamps each line itself, and takes a line's
+            priority from a mark before it, such as ``<4>`` (sd-daemon(3)).
     """
     stream = stream or sys.stderr
     is_terminal = stream.isatty()
@@ -75,14 +78,14 @@ def configure(
         render = _console_renderer(colors=is_terminal)
     else:
         render = _json_renderer(stream)
-    stamp = [structlog.processors.TimeStamper(fmt="iso", utc=True)] if timestamps else []
+    stamp = [] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             *stamp,
             structlog.processors.format_exc_info,
-            render,
+            _marked(render) if journal else render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_args: _Lines(stream),
@@ -130,6 +133,15 @@ class _FromLogging(logging.Handler):
         structlog.get_logger().log(
             level, "library_logged", logger=record.name, message=message, exc_info=record.exc_info
         )
+
+
+def _marked(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Put the priority that systemd's journal reads before each line."""
+
+    def mark(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        return f"<{_PRIORITIES[method]}>" + str(render(logger, method, event))
+
+    return mark
 
 
 def _json_renderer(stream: TextIO) -> structlog.typing.Processor:

@@ -40,7 +40,7 @@ def run(config: ConfigOption) -> None:
 
     cv2.setNumThreads(1)
     in_journal = writes_to_journal(os.environ.get("JOURNAL_STREAM"), STDERR)
-    logs.configure(settings.log.level, settings.log.format, timestamps=not in_journal)
+    logs.configure(settings.log.level, settings.log.format, journal=in_journal)
     watchdog_s = watchdog_interval_s(
         os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID"), os.getpid()
     )

@@ -29,7 +29,8 @@ class HttpSettings(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8470
     """TCP port; 0 takes a free one."""
     token_file: Path | None = None
-    """File with the access token (one line); clients send it as ``Authorization: Bearer``."""
+    """File with the access token (one line, mode 0600), unless systemd brings it as the credential
+    ``http-token``; clients send it as ``Authorization: Bearer``."""
     max_body_kib: Annotated[int, Field(ge=1, le=1024)] = 64
     """Largest request body but a frame."""
     max_frame_mib: Annotated[int, Field(ge=1, le=2048)] = 256

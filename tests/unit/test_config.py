@@ -160,3 +160,48 @@ def test_an_unknown_variable_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
 def test_loopback_is_told_from_the_rest(host: str, private: bool) -> None:
     """Only addresses that cannot be reached from outside count as private."""
     assert is_loopback(host) is private
+
+
+def test_the_token_may_be_a_credential_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What LoadCredential= brings is the token file, so an address beyond loopback may be listened on."""
+    (tmp_path / "http-token").write_text("correct-horse-battery-staple", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    config = load_config(write(tmp_path, SMALLEST + '[http]\nhost = "192.0.2.7"\nport = 8471\n'))
+
+    assert config.http.token_file == tmp_path / "http-token"
+    assert config.http.port == 8471
+
+
+def test_a_token_file_that_is_named_comes_before_the_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an operator writes down counts."""
+    (tmp_path / "http-token").write_text("correct-horse-battery-staple", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    config = load_config(write(tmp_path, SMALLEST + '[http]\ntoken_file = "mine"\n'))
+
+    assert config.http.token_file == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("directory", ["", "/nonexistent", "."])
+def test_no_credential_means_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
+) -> None:
+    """The unit asks for one in any case; most have none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", directory)
+
+    assert load_config(write(tmp_path, SMALLEST)).http.token_file is None
+
+
+def test_a_credential_that_cannot_be_looked_at_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better no start than an endpoint without its token: the start then says that it cannot be read."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(loop))
+
+    assert load_config(write(tmp_path, SMALLEST)).http.token_file == loop / "http-token"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -87,11 +87,35 @@ def test_an_event_is_one_json_object() -> None:
 def test_timestamps_are_left_to_the_journal() -> None:
     """The journal stamps lines itself, so none is written twice."""
     stream = io.StringIO()
-    logs.configure("info", "json", stream, timestamps=False)
+    logs.configure("info", "json", stream, journal=True)
 
     structlog.get_logger().info("thing_happened")
 
-    assert strictly_parsed(stream.getvalue()) == {"level": "info", "event": "thing_happened"}
+    line = stream.getvalue().removeprefix("<6>")
+    assert strictly_parsed(line) == {"level": "info", "event": "thing_happened"}
+
+
+@pytest.mark.parametrize("layout", ["json", "console"])
+def test_the_journal_is_told_how_severe_a_line_is(layout: Literal["json", "console"]) -> None:
+    """``journalctl -p warning`` finds warnings and worse, also those of libraries."""
+    stream = io.StringIO()
+    logs.configure("debug", layout, stream, journal=True)
+    log = structlog.get_logger()
+
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.error("d")
+    log.critical("e")
+    logging.getLogger("a.library").warning("f")
+    try:
+        raise ValueError("g")  # noqa: TRY301 - an exception to log
+    except ValueError:
+        log.exception("g")
+
+    lines = stream.getvalue().splitlines()
+    marks = [line[:3] for line in lines if line.startswith("<")]
+    assert marks == ["<7>", "<6>", "<4>", "<3>", "<2>", "<4>", "<3>"]
 
 
 @settings(deadline=None, max_examples=150)
