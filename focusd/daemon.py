@@ -29,6 +29,7 @@ from focusd.service.supervisor import PAUSED_SETTING, Supervisor
 from focusd.service.watchdog import feed
 from focusd.service.workers import Workers
 from focusd.store.database import Store, open_store
+from focusd.store.housekeeping import keep_house
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +91,8 @@ async def running(
     heartbeat = Heartbeat()
     workers = Workers()
     asyncio.get_running_loop().set_default_executor(workers)
-    async with open_store(config.store.directory, max_frames=config.store.max_frames) as store:
+    kept = config.store
+    async with open_store(kept.directory, max_frames=kept.max_frames, keep_days=kept.keep_days) as store:
         supervisor = Supervisor(
             config, store, connect=lambda: connect(config.microscope), heartbeat=heartbeat
         )
@@ -107,10 +109,12 @@ async def running(
                 watchdog = group.create_task(
                     _feed(notifier, heartbeat, workers, store, watchdog_s), name="watchdog"
                 )
+                house = group.create_task(keep_house(store), name="housekeeping of the store")
                 try:
                     yield Daemon(url, supervisor)
                 finally:
                     notifier.stopping()
+            house.cancel()
             watchdog.cancel()
             owner.cancel()
             with suppress(asyncio.CancelledError):

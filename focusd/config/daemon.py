@@ -53,6 +53,8 @@ class StoreSettings(Section):
     """Where; relative to the configuration file."""
     max_frames: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
     """Frame verdicts kept; the oldest go first."""
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """Frame verdicts older than this go too, however few there are."""
 
 
 class LogSettings(Section):

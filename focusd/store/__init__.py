@@ -6,6 +6,7 @@
 ``file``        the one connection, the one thread that owns it, transactions
 ``schema``      tables and their versions
 ``rows``        records as JSON rows with a checksum
+``housekeeping``  what is too much goes bit by bit
 ``directory``   the state directory: its lock, and what becomes of a damaged file
 
 Exactly one connection exists, and SQLite is never called on the event loop, because a durable commit takes

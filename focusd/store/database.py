@@ -9,7 +9,7 @@ from pathlib import Path
 from focusd.store.baselines import Baselines
 from focusd.store.file import DatabaseFile, StoreProblem
 from focusd.store.files import Files
-from focusd.store.frames import Frames
+from focusd.store.frames import KEEP_DAYS, Frames
 from focusd.store.journal import Journal
 from focusd.store.references import References
 from focusd.store.refocuses import Refocuses
@@ -49,8 +49,15 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(directory: Path, *, max_frames: int) -> AsyncIterator[Store]:
+async def open_store(
+    directory: Path, *, max_frames: int, keep_days: float = KEEP_DAYS
+) -> AsyncIterator[Store]:
     """Open the store in ``directory``, made if missing, for as long as the context lasts.
+
+    Args:
+        directory: Where.
+        max_frames: Verdicts kept.
+        keep_days: How long they are kept at most.
 
     Raises:
         StoreLockedError: another focusd uses the directory.
@@ -59,6 +66,7 @@ async def open_store(directory: Path, *, max_frames: int) -> AsyncIterator[Store
     file = DatabaseFile(directory)
     try:
         await file.open()
-        yield Store(file, await Frames.load(file, max_frames=max_frames), await Refocuses.load(file))
+        frames = await Frames.load(file, max_frames=max_frames, keep_days=keep_days)
+        yield Store(file, frames, await Refocuses.load(file))
     finally:
         await file.close()

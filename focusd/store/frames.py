@@ -1,12 +1,14 @@
-"""Verdicts on frames: the newest ``max_frames`` of them.
+"""Verdicts on frames: the newest ``max_frames`` of them, none older than ``keep_days``.
 
-These commits survive the death of the process; a power loss may take the last few.
+These commits survive the death of the process; a power loss may take the last few. What is too old or too
+much goes in small steps, because while rows are deleted nothing else can be written.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
@@ -16,8 +18,16 @@ from focusd.store.file import DatabaseFile
 from focusd.store.files import file_row, put_file
 from focusd.store.rows import LARGEST_KEY, RowFormat, highest_key
 
+KEEP_DAYS = 365
+TRIM_ROWS = 500
+"""Most rows deleted at a time; they take about 3 ms."""
+
 _ROWS = RowFormat("frames", TypeAdapter(FrameVerdict))
-_TRIM_EVERY = 1000
+_TRIM_EVERY = 100
+_DAY_S = 86_400.0
+
+_TOO_MANY = "SELECT frame_id FROM frames WHERE frame_id <= ? ORDER BY frame_id LIMIT ?"
+_TOO_OLD = "SELECT frame_id FROM frames WHERE kept_at < ? AND frame_id < ? ORDER BY kept_at LIMIT ?"
 
 
 class Frames:
@@ -25,25 +35,44 @@ class Frames:
 
     Args:
         file: The database.
-        max_frames: How many are kept at least; at most a tenth more, and never over 1,000 more.
+        max_frames: How many are kept at least; at most a tenth more, and never over 100 more.
+        keep_days: How long they are kept at most; the newest one stays.
         last_id: The highest id in the table.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, file: DatabaseFile, *, max_frames: int, last_id: int) -> None:
+    def __init__(
+        self,
+        file: DatabaseFile,
+        *,
+        max_frames: int,
+        keep_days: float = KEEP_DAYS,
+        last_id: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._file = file
         self._max_frames = max_frames
+        self._keep_s = keep_days * _DAY_S
         self._trim_every = max(1, min(_TRIM_EVERY, max_frames // 10))
         self._last_id = last_id
+        self._clock = clock
 
     @classmethod
-    async def load(cls, file: DatabaseFile, *, max_frames: int) -> Frames:
+    async def load(
+        cls,
+        file: DatabaseFile,
+        *,
+        max_frames: int,
+        keep_days: float = KEEP_DAYS,
+        clock: Callable[[], float] = time.time,
+    ) -> Frames:
         """Take up the table where the last run left it."""
         last_id = await file.read(
             lambda connection: connection.execute("SELECT coalesce(max(frame_id), 0) FROM frames").fetchone()[
                 0
             ]
         )
-        return cls(file, max_frames=max_frames, last_id=last_id)
+        return cls(file, max_frames=max_frames, keep_days=keep_days, last_id=last_id, clock=clock)
 
     async def next_id(self) -> int:
         """Give an id above every one given before, also before a restart if it was used."""
@@ -60,21 +89,28 @@ class Frames:
         Raises:
             StoreError: SQLite refused, or the id is taken; nothing was changed.
         """
-        row = _ROWS.pack(verdict.frame_id, verdict)
+        now = self._clock()
+        row = (*_ROWS.pack(verdict.frame_id, verdict), now)
         note = None
         if file is not None:
-            note = file_row(FileNote(file, FileOutcome.JUDGED, time.time(), frame_id=verdict.frame_id))
+            note = file_row(FileNote(file, FileOutcome.JUDGED, now, frame_id=verdict.frame_id))
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO frames (frame_id, record, crc) VALUES (?, ?, ?)", row)
+            connection.execute("INSERT INTO frames (frame_id, record, crc, kept_at) VALUES (?, ?, ?, ?)", row)
             if note is not None:
                 put_file(connection, note)
             if verdict.frame_id % self._trim_every == 0:
-                # Ids are consecutive, so the bound on the id bounds the count without counting.
-                oldest = verdict.frame_id - self._max_frames
-                connection.execute("DELETE FROM frames WHERE frame_id <= ?", (oldest,))
+                self._trim(connection, verdict.frame_id, now)
 
         await self._file.write(work, durable=False)
+
+    async def trim(self) -> bool:
+        """Delete some of what is too old or too much; tell whether there may be more."""
+        last_id, now = self._last_id, self._clock()
+        deleted = await self._file.write(
+            lambda connection: self._trim(connection, last_id, now), durable=False
+        )
+        return deleted >= TRIM_ROWS
 
     async def get(self, frame_id: int) -> FrameVerdict | None:
         """Give the verdict on one frame."""
@@ -92,3 +128,12 @@ class Frames:
             "SELECT frame_id, record, crc FROM frames WHERE frame_id <= ? ORDER BY frame_id DESC LIMIT ?",
             (highest_key(before), max(0, limit)),
         )
+
+    def _trim(self, connection: sqlite3.Connection, last_id: int, now: float) -> int:
+        # Ids are consecutive, so the bound on the id bounds the count without counting. The newest row
+        # stays, because ids go on from it.
+        doomed = connection.execute(_TOO_MANY, (last_id - self._max_frames, TRIM_ROWS)).fetchall()
+        oldest = now - self._keep_s
+        doomed += connection.execute(_TOO_OLD, (oldest, last_id, TRIM_ROWS - len(doomed))).fetchall()
+        connection.executemany("DELETE FROM frames WHERE frame_id = ?", doomed)
+        return len(doomed)

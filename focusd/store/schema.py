@@ -37,6 +37,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         crc INTEGER NOT NULL)""",
     ),
     ("CREATE TABLE files (path TEXT PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",),
+    (
+        # Seconds since 1970 by this computer's clock, unlike a frame's own time. Earlier rows have none.
+        "ALTER TABLE frames ADD COLUMN kept_at REAL",
+        "CREATE INDEX frames_by_age ON frames (kept_at) WHERE kept_at IS NOT NULL",
+    ),
 )
 
 _KEY_COLUMNS = {
