@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 
@@ -16,6 +19,9 @@ from focusd.service.watch import Watch
 from focusd.store.database import Store
 
 _log = structlog.get_logger(__name__)
+
+SCORERS: Final = min(4, max(2, (os.cpu_count() or 1) - 1))
+"""Frames that are scored at the same time. One core is left to the event loop, where there are many."""
 
 
 class Monitor:
@@ -37,7 +43,8 @@ class Monitor:
         self._metrics = (drift.metric, refocus_metric)
         self._watches: list[Watch] = []
         self._current: Watch | None = None
-        self._turn = asyncio.Lock()
+        self._scorers = asyncio.Semaphore(SCORERS)
+        self._last_turn: asyncio.Future[None] | None = None
 
     @property
     def baseline(self) -> Baseline | None:
@@ -46,19 +53,42 @@ class Monitor:
 
     async def measure(self, frame: Frame) -> Measurement:
         """Score a frame in a worker thread."""
-        return await asyncio.to_thread(measure, frame.pixels, self._metrics)
+        async with self._scorers:
+            return await asyncio.to_thread(measure, frame.pixels, self._metrics)
 
     async def judge(self, frame: Frame) -> FrameVerdict:
-        """Give the verdict on one frame, and keep it; frames are judged in the order they come.
+        """Give the verdict on one frame, and keep it.
+
+        Several frames are scored at the same time; they are judged one by one, in the order they come.
 
         Raises:
             StoreError: the verdict could not be kept.
         """
-        async with self._turn:
-            return await self._judge(frame)
+        async with self._turn() as begins:
+            measurement = await self.measure(frame)
+            await begins()
+            return await self._judge(frame, measurement)
 
-    async def _judge(self, frame: Frame) -> FrameVerdict:
-        measurement = await self.measure(frame)
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Take a place in the queue; give what waits until those before have left it."""
+        before, mine = self._last_turn, asyncio.get_running_loop().create_future()
+        self._last_turn = mine
+
+        async def begins() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+
+        try:
+            yield begins
+        finally:
+            # Whoever gives up before its turn lets nobody pass those who are still before it.
+            if before is None or before.done():
+                mine.set_result(None)
+            else:
+                before.add_done_callback(lambda _: mine.set_result(None))
+
+    async def _judge(self, frame: Frame, measurement: Measurement) -> FrameVerdict:
         watch = await self._watch(frame.conditions)
         verdict = await self._verdict(frame, measurement, watch)
         await self._store.frames.append(verdict, frame.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from focusd.config import BaselineSettings, DriftSettings
-from focusd.records import Baseline, Verdict
+from focusd.frame import Frame, ImagingConditions
+from focusd.records import Baseline, FrameVerdict, Verdict
 from focusd.service.monitor import Monitor
 from focusd.store.database import Store, open_store
 from tests.fake_microscope import REQUEST, FakeMicroscope
@@ -312,3 +314,22 @@ async def test_figures_of_the_frame_and_a_changed_gain_are_reported(store: Store
     assert changed.dark_fraction == 0.0
     again = await store.frames.get(changed.frame_id)
     assert again == changed
+
+
+async def test_frames_are_judged_in_the_order_they_come(store: Store) -> None:
+    """Small frames wait for the large one before them, however long it takes; one given up is left out."""
+    monitor = make_monitor(store)
+    large, small = np.zeros((4096, 4096), np.uint8), np.zeros((64, 64), np.uint8)
+    frames = [
+        Frame(pixels, ImagingConditions(*pixels.shape, 8), None, float(number))
+        for number, pixels in enumerate((large, small, small, large, small))
+    ]
+
+    judging = [asyncio.create_task(monitor.judge(frame)) for frame in frames]
+    await asyncio.sleep(0)
+    judging[1].cancel()
+    done = await asyncio.gather(*judging, return_exceptions=True)
+
+    verdicts = [one for one in done if isinstance(one, FrameVerdict)]
+    assert [verdict.acquired_at for verdict in verdicts] == [0.0, 2.0, 3.0, 4.0]
+    assert [verdict.frame_id for verdict in verdicts] == [1, 2, 3, 4]
