@@ -12,6 +12,7 @@ import asyncio
 import logging
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -44,6 +45,8 @@ RECEIVED: Final = "focusd, nothing judged"
 NAIVE: Final = "naive daemon"
 WARM_UP: Final = 3
 TICK_S: Final = 0.001
+AHEAD: Final = 2
+"""Frames being judged while the next is received; more wait for memory in the daemon too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def only_receive(port: int, kind: Kind, frames: int) -> Reading:
 
 
 async def _receive(port: int, kind: Kind, frames: int, judge: Judge) -> Reading:
-    """Judge each frame while the next is received."""
+    """Judge frames while the next is received."""
     meter = _Meter()
     async with (
         meter.ticking(),
@@ -181,17 +184,16 @@ async def _receive(port: int, kind: Kind, frames: int, judge: Judge) -> Reading:
             return pixels
 
         conditions = ImagingConditions(side, side, kind.bits)
-        judging: asyncio.Task[object] | None = None
+        judging: deque[asyncio.Task[object]] = deque()
         for number in range(WARM_UP + frames):
             if number == WARM_UP:
                 meter.begin()
             frame = Frame(await take(), conditions, 9.25, time.time())
-            if judging is not None:
-                await judging
-            judging = asyncio.create_task(_judged(judge, frame))
+            judging.append(asyncio.create_task(_judged(judge, frame)))
             del frame
-        if judging is not None:
-            await judging
+            while len(judging) > AHEAD:
+                await judging.popleft()
+        await asyncio.gather(*judging)
         return meter.reading(frames)
 
 
