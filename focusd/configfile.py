@@ -107,12 +107,15 @@ def _credentials() -> dict[str, Any]:
     return {"http": {"token_file": path}}
 
 
+_HTTP_FILES = ("unix_socket", "token_file", "read_token_file", "certificate_file", "private_key_file")
+
+
 def _with_paths_from(folder: Path, config: Config) -> Config:
     """Make the paths of a checked configuration absolute."""
     base = folder.absolute()
-    token_file = config.http.token_file
     store = config.store.model_copy(update={"directory": base / config.store.directory})
-    http = config.http.model_copy(update={"token_file": base / token_file if token_file else None})
+    files = {name: getattr(config.http, name) for name in _HTTP_FILES}
+    http = config.http.model_copy(update={name: base / path for name, path in files.items() if path})
     path = config.folder.path
     watched = config.folder.model_copy(update={"path": base / path if path else None})
     return config.model_copy(update={"store": store, "http": http, "folder": watched})

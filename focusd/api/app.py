@@ -37,7 +37,8 @@ from focusd.api.handlers_turns import checkpoint, end_lease, list_leases, renew_
 from focusd.api.hangup import Hangup
 from focusd.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from focusd.api.idempotency import Answers
-from focusd.api.problems import Problem, internal_error, problem_for
+from focusd.api.pace import ChangeRate
+from focusd.api.problems import READ_ONLY_TOKEN, Problem, ProblemError, internal_error, problem_for
 from focusd.api.reading import read_body, read_query
 from focusd.api.responses import answer_response, problem_response
 from focusd.api.routing import Answer, AnyRoute, Call, Route, Router
@@ -59,17 +60,18 @@ from focusd.api.schemas import (
     WaitQuery,
     WorkingDistanceBody,
 )
+from focusd.api.tokens import Scope, Tokens
 from focusd.api.verbs import Verbs
 
 _log = structlog.get_logger(__name__)
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route("GET", "/v1/health/live", get_live, NoQuery, NoBody, is_open=True),
-    Route("GET", "/v1/health/ready", get_ready, NoQuery, NoBody, is_open=True),
+    Route("GET", "/v1/health/live", get_live, NoQuery, NoBody, Scope.NOTHING),
+    Route("GET", "/v1/health/ready", get_ready, NoQuery, NoBody, Scope.NOTHING),
     Route("GET", "/v1/status", get_status, NoQuery, NoBody),
     Route("GET", "/v1/ready", wait_until_ready, ReadyQuery, NoBody),
-    Route("POST", "/v1/pause", pause, NoQuery, PauseBody),
-    Route("POST", "/v1/resume", resume, NoQuery, NoBody),
+    Route("POST", "/v1/pause", pause, NoQuery, PauseBody, is_change=True),
+    Route("POST", "/v1/resume", resume, NoQuery, NoBody, is_change=True),
     Route("POST", "/v1/scans", take_scan, NoQuery, NoBody),
     Route("POST", "/v1/frames", judge_frame, FrameQuery, FrameBody),
     Route("GET", "/v1/frames", list_frames, FramesQuery, NoBody),
@@ -79,18 +81,25 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("GET", "/v1/scan-leases", list_leases, NoQuery, NoBody),
     Route("PUT", "/v1/scan-leases/{lease_id}", renew_lease, NoQuery, RenewalBody),
     Route("DELETE", "/v1/scan-leases/{lease_id}", end_lease, NoQuery, NoBody),
-    Route("POST", "/v1/refocuses", start_refocus, WaitQuery, RefocusBody),
+    Route("POST", "/v1/refocuses", start_refocus, WaitQuery, RefocusBody, is_change=True),
     Route("GET", "/v1/refocuses", list_refocuses, RefocusesQuery, NoBody),
     Route("GET", "/v1/refocuses/{refocus_id}", get_refocus, NoQuery, NoBody),
     Route("GET", "/v1/refocuses/{refocus_id}/spectra", get_spectra, NoQuery, NoBody),
-    Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, CancelQuery, NoBody),
-    Route("POST", "/v1/baselines/capture", capture_baseline, NoQuery, NoBody),
+    Route("DELETE", "/v1/refocuses/{refocus_id}", cancel_refocus, CancelQuery, NoBody, is_change=True),
+    Route("POST", "/v1/baselines/capture", capture_baseline, NoQuery, NoBody, is_change=True),
     Route("GET", "/v1/baselines", list_baselines, NoQuery, NoBody),
     Route("GET", "/v1/baselines/{condition}", get_baseline, NoQuery, NoBody),
-    Route("PUT", "/v1/baselines/{condition}", put_baseline, NoQuery, BaselineBody),
-    Route("DELETE", "/v1/baselines/{condition}", delete_baseline, NoQuery, NoBody),
+    Route("PUT", "/v1/baselines/{condition}", put_baseline, NoQuery, BaselineBody, is_change=True),
+    Route("DELETE", "/v1/baselines/{condition}", delete_baseline, NoQuery, NoBody, is_change=True),
     Route("GET", "/v1/microscope", get_microscope, NoQuery, NoBody),
-    Route("PUT", "/v1/microscope/working-distance", put_working_distance, NoQuery, WorkingDistanceBody),
+    Route(
+        "PUT",
+        "/v1/microscope/working-distance",
+        put_working_distance,
+        NoQuery,
+        WorkingDistanceBody,
+        is_change=True,
+    ),
 )
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -102,8 +111,10 @@ class App:
 
     Args:
         verbs: What may be asked of the service.
-        guard: Who may ask.
+        guard: Keeps other sites' pages out.
+        tokens: Who may ask.
         max_body_bytes: Largest request body but a frame.
+        max_changes_per_s: Requests that change something.
         frames: Receives frames.
         routes: What there is to ask.
     """
@@ -112,13 +123,17 @@ class App:
         self,
         verbs: Verbs,
         guard: Guard,
+        tokens: Tokens,
         *,
         max_body_bytes: int,
+        max_changes_per_s: int,
         frames: FrameReader,
         routes: tuple[AnyRoute, ...] = ROUTES,
     ) -> None:
         self._verbs = verbs
         self._guard = guard
+        self._tokens = tokens
+        self._changes = ChangeRate(max_changes_per_s)
         self._max_body_bytes = max_body_bytes
         self._router = Router(routes)
         self._frames = frames
@@ -149,9 +164,13 @@ class App:
     async def _answer(self, request: web.BaseRequest, path: str, hangup: Hangup) -> Answer:
         self._guard.check_host(request.headers)
         self._guard.check_origin(request.method, request.headers)
-        if not self._router.is_open(path):
-            self._guard.check_token(request.headers)
+        is_open = self._router.is_open(path)
+        scope = Scope.NOTHING if is_open else await self._tokens.scope(request.headers)
         route, values = self._router.find(request.method, path)
+        if route.scope > scope:
+            raise ProblemError(READ_ONLY_TOKEN, "this needs the token of http.token_file")
+        if route.is_change:
+            self._changes.take()
         if route.body is FrameBody:
             return await self._answer_frame(request, route, hangup)
         query = read_query(request, route.query)

@@ -1,4 +1,4 @@
-"""Sockets to listen on: all addresses of a host, one port, and one line when it cannot be."""
+"""Sockets to listen on: all addresses of a host, one port, or a file; and one line when it cannot be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
+from pathlib import Path
 
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What binding says of an address that a name has but this computer lacks, such as ::1 without IPv6."""
@@ -60,11 +61,41 @@ def _bound(family: int, address: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def listen_unix(path: Path) -> socket.socket:
+    """Listen on a socket file that this user and group may use; one that nobody listens on is replaced.
+
+    Raises:
+        OSError: it cannot be; the message names ``http.unix_socket``.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        if _is_left_over(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot listen on http.unix_socket = {path}: {why}") from error
+    return listener
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a socket file is there that nobody listens on any more."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
+def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """Give the base URL a client on this computer uses."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     name = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{name}:{port}"
+    return f"{scheme}://{name}:{port}"

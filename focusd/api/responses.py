@@ -10,7 +10,13 @@ from focusd.api.problems import CONTENT_TYPE, Problem
 from focusd.api.rendering import encode
 from focusd.api.routing import Answer
 
-_HEADERS = {"Server": "focusd", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {
+    "Server": "focusd",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 def answer_response(answer: Answer) -> web.Response:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from focusd.api.hangup import Hangup
 from focusd.api.problems import INVALID_REQUEST, METHOD_NOT_ALLOWED, NO_SUCH_PATH, ProblemError
 from focusd.api.schemas import LARGEST_ID, Request
+from focusd.api.tokens import Scope
 from focusd.api.verbs import Verbs
 
 QueryT = TypeVar("QueryT", bound=Request)
@@ -55,14 +56,29 @@ class Call(Generic[QueryT, BodyT]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[QueryT, BodyT]):
-    """One row of the route table. ``{name}`` in ``path`` stands for one segment; no token if ``is_open``."""
+    """One row of the route table.
+
+    Attributes:
+        method: HTTP method.
+        path: ``{name}`` in it stands for one segment.
+        handler: Answers.
+        query: What the query may hold.
+        body: What the body may hold.
+        scope: What the token must open; by default READ for a GET, else CONTROL.
+        is_change: Whether it is one of the requests whose rate is bounded.
+    """
 
     method: str
     path: str
     handler: Callable[[Call[QueryT, BodyT]], Awaitable[Answer]]
     query: type[QueryT]
     body: type[BodyT]
-    is_open: bool = False
+    scope: Scope = Scope.CONTROL
+    is_change: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method == "GET" and self.scope is Scope.CONTROL:
+            object.__setattr__(self, "scope", Scope.READ)
 
     def values(self, segments: tuple[str, ...]) -> dict[str, str] | None:
         """Give the values of the path's names, ``None`` if the path is another."""
@@ -86,7 +102,7 @@ class Router:
 
     def is_open(self, raw_path: str) -> bool:
         """Whether a path needs no token."""
-        return any(route.is_open and route.path == raw_path for route in self._routes)
+        return any(route.scope is Scope.NOTHING and route.path == raw_path for route in self._routes)
 
     def find(self, method: str, raw_path: str) -> tuple[AnyRoute, dict[str, str]]:
         """Give the route and the values of its path's names; HEAD is answered as GET.

@@ -16,7 +16,12 @@ DEFAULT_URL = "http://127.0.0.1:8470"
 
 Url = Annotated[
     str,
-    typer.Option("--url", envvar="FOCUSD_URL", metavar="URL", help="Where the daemon listens."),
+    typer.Option(
+        "--url",
+        envvar="FOCUSD_URL",
+        metavar="URL",
+        help="Where the daemon listens; unix:PATH for a socket file.",
+    ),
 ]
 TokenFile = Annotated[
     Path | None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from focusd.cli.outcome import CommandFailedError, ExitCode
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 8 << 20
+UNIX = "unix:"
 
 BUSY_PROBLEM = "urn:focusd:problem:busy"
 
@@ -47,7 +49,8 @@ class DaemonClient:
     """The daemon's verbs, from outside.
 
     Args:
-        url: Where it listens, e.g. ``http://127.0.0.1:8470``; a path is put before every route.
+        url: Where it listens, e.g. ``http://127.0.0.1:8470``; a path is put before every route. Or
+            ``unix:`` and the path of a socket file.
         token: Sent as ``Authorization: Bearer`` when given.
         timeout_s: Longest wait for any one answer.
 
@@ -58,7 +61,10 @@ class DaemonClient:
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
         self._timeout_s = timeout_s
-        self._secure, self._host, self._port, self._prefix = _parts(url)
+        self._socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        self._secure, self._host, self._port, self._prefix = _parts(
+            "http://localhost" if self._socket else url
+        )
         self._headers = {"Accept": "application/json", "User-Agent": f"focusd/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -102,6 +108,8 @@ class DaemonClient:
         return self._judged(response.status, content)
 
     def _connection(self) -> http.client.HTTPConnection:
+        if self._socket:
+            return _UnixConnection(self._socket, self._timeout_s)
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         return kind(self._host, self._port, timeout=self._timeout_s)
 
@@ -115,6 +123,20 @@ class DaemonClient:
 
     def _stranger(self, what: str) -> CommandFailedError:
         return CommandFailedError(f"{self._url} answers, but not as focusd does ({what}); is the URL right?")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection through a socket file."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._timeout_s)
+        self.sock.connect(self._path)
 
 
 def read_token(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from types import TracebackType
 from typing import Unpack
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ DEFAULT_URL = "http://127.0.0.1:8470"
 ANSWER_S = 10.0
 """For the daemon to answer what it need not wait for; added to every wait."""
 LONGEST_POLL_S = 30.0
+UNIX = "unix:"
 
 
 class Client:
@@ -39,10 +41,11 @@ class Client:
     else; and may be cancelled at any time.
 
     Args:
-        url: Where the daemon listens.
+        url: Where the daemon listens; ``unix:`` and a path for a socket file.
         token: What the daemon wants to be shown, if anything (``http.token_file``).
         patience_s: How long the daemon may be away, e.g. starting again, before ``UnreachableError``.
         silence_s: How long it may say nothing before it is asked again over a new connection.
+        tls: Whose certificates to trust with ``https``; by default those that this computer trusts.
 
     Raises:
         ValueError: the URL or the token cannot be used.
@@ -55,7 +58,10 @@ class Client:
         token: str | None = None,
         patience_s: float = 20.0,
         silence_s: float = SILENCE_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        url = "http://localhost" if self._socket else url
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
             raise ValueError(f"the URL must look like {DEFAULT_URL}, got {url!r}")
@@ -65,6 +71,7 @@ class Client:
             if not all("!" <= character <= "~" for character in token.strip()):
                 raise ValueError("a token has no spaces, and no characters but printable ASCII")
             self._headers["Authorization"] = f"Bearer {token.strip()}"
+        self._tls = tls
         self._patience_s = patience_s
         self._silence_s = silence_s
         self._http: aiohttp.ClientSession | None = None
@@ -77,9 +84,17 @@ class Client:
     async def __aenter__(self) -> Client:
         """Make ready; nothing is sent yet."""
         self._http = aiohttp.ClientSession(
-            self._url, headers=self._headers, timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S)
+            self._url,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S),
+            connector=self._connector(),
         )
         return self
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._socket:
+            return aiohttp.UnixConnector(self._socket)
+        return aiohttp.TCPConnector(ssl=self._tls or True)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -28,9 +28,19 @@ class HttpSettings(Section):
     """Address to listen on. Any other than loopback needs ``token_file``."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8470
     """TCP port; 0 takes a free one."""
+    unix_socket: Path | None = None
+    """Socket file to listen on beside the address, for programs of the same group on this computer."""
     token_file: Path | None = None
     """File with the access token (one line, mode 0600), unless systemd brings it as the credential
     ``http-token``; clients send it as ``Authorization: Bearer``."""
+    read_token_file: Path | None = None
+    """File with a second token, which may look and change nothing."""
+    certificate_file: Path | None = None
+    """Certificate chain (PEM); with ``private_key_file`` the endpoint speaks HTTPS."""
+    private_key_file: Path | None = None
+    """The certificate's key (PEM, without a password)."""
+    max_changes_per_s: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Requests that move the lens or change a setting; more are told to come again."""
     max_body_kib: Annotated[int, Field(ge=1, le=1024)] = 64
     """Largest request body but a frame."""
     max_frame_mib: Annotated[int, Field(ge=1, le=2048)] = 256
@@ -43,6 +53,10 @@ class HttpSettings(Section):
         if self.token_file is None and not is_loopback(self.host):
             message = "host must be a loopback address (127.0.0.1, ::1, localhost) unless token_file is set"
             raise ValueError(f"{message}, got {self.host}")
+        if self.read_token_file is not None and self.token_file is None:
+            raise ValueError("read_token_file needs token_file: without it everybody may do everything")
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise ValueError("certificate_file and private_key_file must be set together")
         return self
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from focusd.api import schemas
 from focusd.api.app import ROUTES
 from focusd.api.schemas import FramesQuery, Request, WaitQuery, WorkingDistanceBody
+from focusd.api.tokens import Scope
 from focusd.focus.metrics import METRICS
 
 MODELS = [
@@ -99,4 +100,7 @@ def test_the_table_names_each_route_once_and_describes_it() -> None:
     assert len(set(rows)) == len(rows)
     assert all(route.path.startswith("/v1/") for route in ROUTES)
     assert all(route.handler.__doc__ for route in ROUTES)
-    assert {route.path for route in ROUTES if route.is_open} == {"/v1/health/live", "/v1/health/ready"}
+    assert {route.path for route in ROUTES if route.scope is Scope.NOTHING} == {
+        "/v1/health/live",
+        "/v1/health/ready",
+    }
