@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 IMAGE_COLUMNS = 1024
 """The depth of field that is shown holds for scans of so many columns, focusd's default."""
+TILE_DWELL_US = 1.0
+"""Of the owner's tiles, focusd's default too."""
 
 
 def simulate(  # noqa: PLR0913 - one argument an option
@@ -26,6 +29,8 @@ def simulate(  # noqa: PLR0913 - one argument an option
     port: opt.Port = None,
     time_scale: opt.TimeScale = 1.0,
     strict: opt.Strict = False,
+    owner_interval: opt.OwnerInterval = 0.0,
+    owner_step: opt.OwnerStep = 0.0,
     specimen: opt.SpecimenName = opt.Texture.NEUROPIL,
     image: opt.Image = None,
     tilt: opt.Tilt = (0.0, 0.0),
@@ -47,7 +52,7 @@ def simulate(  # noqa: PLR0913 - one argument an option
     Example:
       focusd simulate --specimen gold --focus-drift 60
       focusd simulate --image micrograph.tif --port 8310 --time-scale 10
-      focusd simulate --protocol bridge
+      focusd simulate --protocol bridge --owner-interval 2 --focus-drift 600
     """
     import asyncio
 
@@ -56,6 +61,8 @@ def simulate(  # noqa: PLR0913 - one argument an option
     from focusd.simulator.options import ColumnOptions, SpecimenOptions
     from focusd.simulator.specimen import Specimen
 
+    if owner_interval and protocol is not opt.Protocol.BRIDGE:
+        raise typer.BadParameter("needs --protocol bridge", param_hint="--owner-interval")
     column = SimulatedColumn(
         ColumnOptions(
             optics=optics.value,
@@ -81,8 +88,13 @@ def simulate(  # noqa: PLR0913 - one argument an option
     )
     logs.configure()
     wanted_port = opt.DEFAULT_PORTS[protocol] if port is None else port
+    serve = (
+        _serve_sharksem
+        if protocol is opt.Protocol.SHARKSEM
+        else partial(_serve_bridge, owner=(owner_interval, owner_step))
+    )
     try:
-        asyncio.run(_SERVE[protocol](column, host, wanted_port, time_scale, strict))
+        asyncio.run(serve(column, host, wanted_port, time_scale, strict))
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         both = " and the next one" if protocol is opt.Protocol.SHARKSEM else ""
@@ -100,12 +112,34 @@ async def _serve_sharksem(
 
 
 async def _serve_bridge(
-    column: SimulatedColumn, host: str, port: int, time_scale: float, strict: bool
+    column: SimulatedColumn,
+    host: str,
+    port: int,
+    time_scale: float,
+    strict: bool,
+    *,
+    owner: tuple[float, float],
 ) -> None:
+    import asyncio
+
+    from focusd.frame import ScanRequest
+    from focusd.simulator.bridge_owner import OwnersHabits, acquire_tiles
     from focusd.simulator.bridge_server import BridgeServer
 
-    async with BridgeServer(column, host=host, port=port, time_scale=time_scale, strict=strict) as server:
-        await _until_stopped([f"microscope with a bridge at {host} port {server.port}", *_facts(column)])
+    interval_s, step_um = owner
+    # As with drifts, tiles come in real time when nothing takes any.
+    tile = ScanRequest(IMAGE_COLUMNS, IMAGE_COLUMNS, TILE_DWELL_US)
+    habits = OwnersHabits(tile, interval_s / (time_scale or 1.0), step_um / 1000)
+    lines = [f"a tile every {interval_s:g} s"] if interval_s else []
+    async with (
+        BridgeServer(column, host=host, port=port, time_scale=time_scale, strict=strict) as server,
+        asyncio.TaskGroup() as group,
+    ):
+        work = group.create_task(acquire_tiles(server, habits)) if interval_s else None
+        address = f"microscope with a bridge at {host} port {server.port}"
+        await _until_stopped([address, *lines, *_facts(column)])
+        if work is not None:
+            work.cancel()
 
 
 async def _until_stopped(lines: list[str]) -> None:
@@ -118,9 +152,6 @@ async def _until_stopped(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)
     await stop.wait()
-
-
-_SERVE = {opt.Protocol.SHARKSEM: _serve_sharksem, opt.Protocol.BRIDGE: _serve_bridge}
 
 
 def _facts(column: SimulatedColumn) -> list[str]:

@@ -77,6 +77,25 @@ Strict = Annotated[
         "--strict", help="Log the commands it drops, as real ones do in silence.", rich_help_panel=SERVER
     ),
 ]
+OwnerInterval = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        callback=finite,
+        metavar="SECONDS",
+        help="With --protocol bridge: its owner takes a tile so often, and clients are told; 0: never.",
+        rich_help_panel=SERVER,
+    ),
+]
+OwnerStep = Annotated[
+    float,
+    typer.Option(
+        callback=finite,
+        metavar="UM",
+        help="How far the owner moves the stage between two tiles.",
+        rich_help_panel=SERVER,
+    ),
+]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="Decides every random number.", rich_help_panel=SPECIMEN)
 ]

@@ -19,7 +19,7 @@ from focusd.simulator.bridge_instrument import CAPABILITIES, BridgeInstrument
 from focusd.simulator.bridge_session import BridgeSession
 from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.faults import Faults
-from focusd.simulator.outlet import Outlet, OutletClosedError
+from focusd.simulator.outlet import Outlet
 from focusd.simulator.pace import Pace
 
 _log = structlog.get_logger()
@@ -108,18 +108,16 @@ class BridgeServer:
             session.cut()
 
     async def acquire(self, request: ScanRequest) -> None:
-        """Take an image as the instrument's owner does, and tell every client that has subscribed.
+        """Take an image as the instrument's owner does; every client that has subscribed will be told.
 
         Raises:
             RefusedError: the instrument is busy, or its beam is off.
         """
         self._owners_frames += 1
         info, pixels = await self.instrument.take(request, frame_id=str(self._owners_frames))
-        for session in [each for each in self.sessions if each.subscribed]:
-            try:
-                await session.tell(info.as_json(), pixels)
-            except OutletClosedError as error:
-                _log.info("subscriber_lost", reason=str(error))
+        for session in self.sessions:
+            if session.subscribed:
+                session.frames.put(info.as_json(), pixels)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         outlet = Outlet(writer, self.faults, self._read_timeout_s)

@@ -24,6 +24,7 @@ from focusd.protocol.bridge_rpc import (
     parse_call,
 )
 from focusd.protocol.bridge_values import Json
+from focusd.simulator.bridge_frames import PushedFrames
 from focusd.simulator.bridge_instrument import METHODS, BridgeInstrument, Done, RefusedError
 from focusd.simulator.faults import Faults
 from focusd.simulator.outlet import Outlet, OutletClosedError
@@ -45,12 +46,15 @@ class BridgeSession:
 
     Attributes:
         subscribed: Whether the client is told of images that the instrument's owner takes.
+        frames: Those that wait to be told.
     """
 
     def __init__(
         self, client: str, instrument: BridgeInstrument, faults: Faults, outlet: Outlet, *, strict: bool
     ) -> None:
         self.subscribed = False
+        self.frames = PushedFrames()
+        self._client = client
         self._instrument = instrument
         self._faults = faults
         self._outlet = outlet
@@ -60,30 +64,43 @@ class BridgeSession:
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Serve the client until it goes, or breaks the protocol."""
         self._log.info("session_opened")
+        async with asyncio.TaskGroup() as group:
+            pusher = group.create_task(self._push(), name=f"images to {self._client}")
+            try:
+                reason = await self._serve(reader)
+            finally:
+                pusher.cancel()
+                self._instrument.forget(self)
+        self._log.info("session_closed", reason=reason, frames_dropped=self.frames.dropped)
+
+    def cut(self) -> None:
+        """Cut the connection."""
+        self._outlet.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader) -> str:
+        """Answer until the connection ends, and say why it did."""
         stream = MessageStream(max_payload_bytes=0)
-        reason = "closed_by_client"
         try:
             while data := await reader.read(_READ_BYTES):
                 stream.receive_data(data)
                 while (message := stream.next_message()) is not NEED_DATA:
                     await self._take(message.header)
         except RemoteProtocolError as error:
-            reason = "garbled"
             with suppress(OutletClosedError):
                 await self._send(Failure(None, ErrorCode.PARSE, str(error)).header)
+            return "garbled"
         except (OSError, OutletClosedError):
-            reason = "lost"
-        finally:
-            self._instrument.forget(self)
-            self._log.info("session_closed", reason=reason)
+            return "lost"
+        return "closed_by_client"
 
-    async def tell(self, frame: Json, pixels: bytes) -> None:
-        """Tell of an image that the instrument's owner has taken."""
+    async def _push(self) -> None:
+        """Tell of the images that the instrument's owner takes."""
+        with suppress(OutletClosedError):
+            await self.frames.push(self._tell)
+        self.subscribed = False
+
+    async def _tell(self, frame: Json, pixels: bytes) -> None:
         await self._send(Notification("frame", frame).header, pixels)
-
-    def cut(self) -> None:
-        """Cut the connection."""
-        self._outlet.abort()
 
     async def _take(self, header: Header) -> None:
         try:
