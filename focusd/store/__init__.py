@@ -7,6 +7,7 @@
 ``schema``      tables and their versions
 ``rows``        records as JSON rows with a checksum
 ``housekeeping``  what is too much goes bit by bit
+``checking``    is the file sound
 ``directory``   the state directory: its lock, and what becomes of a damaged file
 
 Exactly one connection exists, and SQLite is never called on the event loop, because a durable commit takes

@@ -22,6 +22,7 @@ import structlog
 
 from focusd.errors import StoreError
 from focusd.store import schema
+from focusd.store.checking import check_pages, check_writable, mark_if_damaged
 from focusd.store.directory import DATABASE_NAME, DirectoryLock, move_aside, sync_directory
 from focusd.store.rows import Row, RowFormat
 
@@ -31,6 +32,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 _log = structlog.get_logger(__name__)
 
+CACHE_KIB = 512
+"""Of pages in memory; the system has the file in its own cache anyway."""
 BUSY_TIMEOUT_S = 2.0
 """How long another program, such as a backup, may hold the file before a call fails."""
 
@@ -139,7 +142,7 @@ class DatabaseFile:
     async def _submit(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._worker, work)
+            return await loop.run_in_executor(self._worker, self._carry_out, work)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {_sentence(error)}") from error
         except UnicodeDecodeError as error:
@@ -148,6 +151,13 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: a number is too large to be stored") from error
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror or error}") from error
+
+    def _carry_out(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            mark_if_damaged(error, self.path)
+            raise
 
     def _open(self) -> None:
         directory = self.path.parent
@@ -183,10 +193,11 @@ class DatabaseFile:
             connection.text_factory = _lenient_text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA journal_size_limit = 16777216")
-            _check_pages(connection)
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            check_pages(connection, self.path)
             schema.check_version(connection, self._migrations)
             schema.migrate(connection, self._migrations)
-            _check_writable(connection)
+            check_writable(connection)
         except BaseException:
             connection.close()
             raise
@@ -277,22 +288,6 @@ def _refuse_newer(path: Path, migrations: tuple[schema.Migration, ...]) -> None:
         # A log left by a killed process may need writing before it can be read; the version is checked again.
         if _primary_code(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
-
-
-def _check_pages(connection: sqlite3.Connection) -> None:
-    findings = [str(finding) for (finding,) in connection.execute("PRAGMA quick_check(3)")]
-    if findings != ["ok"]:
-        raise schema.DamagedFileError("; ".join(findings))
-
-
-def _check_writable(connection: sqlite3.Connection) -> None:
-    """Find out now, and not at the first frame, that nothing can be kept."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute("UPDATE schema SET version = version")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _lenient_text(value: bytes) -> str:

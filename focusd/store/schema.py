@@ -55,6 +55,9 @@ _KEY_COLUMNS = {
     "settings": "name",
 }
 
+LONG_TABLES = frozenset({"frames", "refocuses", "files", "spectra"})
+"""Those that grow with the history."""
+
 
 class DamagedFileError(Exception):
     """The file cannot be used; never leaves the store."""
@@ -146,6 +149,14 @@ def _check_tables(connection: sqlite3.Connection, migrations: Sequence[Migration
         fresh.close()
     if missing:
         raise DamagedFileError(f"not as they must be: {', '.join(sorted(name for name, _ in missing))}")
+
+
+def table_names(connection: sqlite3.Connection) -> list[str]:
+    """Names of this module's tables as far as the file has them; reads only."""
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    ).fetchall()
+    return [name for (name,) in tables if name in _KEY_COLUMNS or name == "schema"]
 
 
 def _definitions(connection: sqlite3.Connection) -> set[tuple[str, str]]:
