@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from typing import Final, ParamSpec, TypeVar
 
@@ -18,6 +21,9 @@ without one."""
 LONGEST_WORK_S: Final = 300.0
 """Above the time-out of a name server, and of any decoding of an image."""
 
+NICENESS: Final = 5
+"""A frame may be scored a little later; whoever waits for the event loop is many."""
+
 
 class Workers(ThreadPoolExecutor):
     """A pool of threads.
@@ -27,7 +33,9 @@ class Workers(ThreadPoolExecutor):
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(max_workers=MANY, thread_name_prefix="focusd-worker")
+        super().__init__(
+            max_workers=MANY, thread_name_prefix="focusd-worker", initializer=_step_behind_the_event_loop
+        )
         self._clock = clock
         self._numbers = count()
         self._begun: dict[int, float] = {}
@@ -53,3 +61,12 @@ class Workers(ThreadPoolExecutor):
         finally:
             with self._begun_lock:
                 del self._begun[number]
+
+
+def _step_behind_the_event_loop() -> None:
+    """Let the event loop go first where cores are few; only Linux gives a thread a priority of its own."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        # A sandbox may forbid it; then the threads compete as equals.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

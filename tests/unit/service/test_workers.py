@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import pytest
 
-from focusd.service.workers import LONGEST_WORK_S, Workers
+from focusd.service.workers import LONGEST_WORK_S, NICENESS, Workers
 
 
 def test_a_thread_that_hangs_is_told_of() -> None:
@@ -40,3 +42,16 @@ def test_work_that_fails_has_ended() -> None:
         now = 10 * LONGEST_WORK_S
 
         assert not workers.overdue
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all threads of a process have one priority")
+def test_the_threads_step_behind_the_event_loop() -> None:
+    """A worker has a lower priority than the thread that made it, whose own stays as it is."""
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with Workers() as workers:
+        assert workers.submit(niceness).result(5) == min(before + NICENESS, 19)
+        assert niceness() == before
