@@ -110,6 +110,8 @@ class RefocusResult(StrEnum):
     WD_NOT_SETTABLE = "wd_not_settable"
     SCAN_FAILED = "scan_failed"
     """The microscope refused a scan or gave only a part of it."""
+    INTERNAL_ERROR = "internal_error"
+    """A fault of focusd's own, which the log tells of; the lens was put back."""
 
     NOT_FOCUS_RELATED = "not_focus_related"
     """A probe showed that the picture changed for another reason than focus."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from focusd.errors import MicroscopeError
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -25,18 +27,21 @@ async def afterwards(clean_up: Callable[[], Coroutine[Any, Any, None]]) -> Async
         yield
     except asyncio.CancelledError:
         try:
-            await _uninterrupted(clean_up())
+            await uninterrupted(clean_up())
         except MicroscopeError as error:
             _log.warning("microscope_not_left_as_found", error=str(error))
         raise
     except BaseException:
-        await _uninterrupted(clean_up())
+        await uninterrupted(clean_up())
         raise
-    await _uninterrupted(clean_up())
+    await uninterrupted(clean_up())
 
 
-async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` to its end; a cancellation in the meantime takes effect after it."""
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end and give its result; a cancellation in the meantime takes effect after it.
+
+    It needs deadlines of its own. Where both come, the cancellation is raised and the error logged.
+    """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -45,8 +50,7 @@ async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is None:
-        task.result()
-        return
+        return task.result()
     failure = None if task.cancelled() else task.exception()
     if failure is not None:
         _log.warning("microscope_not_left_as_found", error=str(failure))

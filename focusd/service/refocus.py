@@ -32,6 +32,7 @@ from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import Search, make_search
 from focusd.focus.spectrum import RadialSpectrum
 from focusd.frame import Frame, ImagingConditions
+from focusd.microscope.cleanup import uninterrupted
 from focusd.microscope.interface import Microscope
 from focusd.records import (
     RefocusRecord,
@@ -54,6 +55,7 @@ from focusd.store.database import Store
 _log = structlog.get_logger(__name__)
 
 PUT_BACK_DEADLINE_S = 60.0
+PUT_BACK_TRIES = 3
 APPROACH_DEPTHS = 3.0
 """Depths of field below a target that the lens goes first when it comes from above."""
 
@@ -157,19 +159,35 @@ class Refocus:
         self._at_hand = first
         try:
             result, reason = await self._attempt()
-            result, reason = await self._settle(result, reason)
-        except LinkError as error:
-            self._finish(RefocusResult.LINK_LOST, str(error), started)
-            raise
         except asyncio.CancelledError:
-            self._finish(*await self._settle(RefocusResult.CANCELLED, "focusd is stopping"), started)
+            await uninterrupted(self._conclude(RefocusResult.CANCELLED, "focusd is stopping", started))
             raise
-        except StoreError as error:
-            await self._put_back_unrecorded()
-            self._finish(RefocusResult.CANCELLED, str(error), started)
+        except (LinkError, StoreError) as error:
+            await uninterrupted(self._give_up(error, started))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with focusd, the lens is put back
+            _log.error("refocus_failed", exc_info=error)
+            result, reason = RefocusResult.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
+        await uninterrupted(self._conclude(result, reason, started))
+        return Refocused(self.record, self._looks.conditions, self._verified)
+
+    async def _conclude(self, result: RefocusResult, reason: str, started: float) -> None:
+        """Leave the microscope as the result demands, and finish the record."""
+        try:
+            result, reason = await self._settle(result, reason)
+        except (LinkError, StoreError) as error:
+            await self._give_up(error, started)
             raise
         self._finish(result, reason, started)
-        return Refocused(self.record, self._looks.conditions, self._verified)
+
+    async def _give_up(self, error: LinkError | StoreError, started: float) -> None:
+        """Finish the record of a run whose restore point stays open."""
+        if isinstance(error, LinkError):
+            self._finish(RefocusResult.LINK_LOST, str(error), started)
+            return
+        with contextlib.suppress(LinkError):
+            await self._put_back_unrecorded()
+        self._finish(RefocusResult.CANCELLED, str(error), started)
 
     async def _attempt(self) -> Ending:
         if self._cancelled_because is not None:
@@ -323,7 +341,7 @@ class Refocus:
         if not result.is_success:
             try:
                 async with asyncio.timeout(PUT_BACK_DEADLINE_S):
-                    await self._lens.put_back()
+                    await self._put_back(self._lens)
             except MovedByOtherError as error:
                 self._lens.readback_mm = error.found_mm
                 reason = f"{reason}; not put back: {error}"
@@ -337,6 +355,16 @@ class Refocus:
                 raise LinkTimeoutError(message) from error
         await self._journal.close(self._entry.entry_id, result.value)
         return result, reason
+
+    async def _put_back(self, lens: Lens) -> None:
+        for _ in range(PUT_BACK_TRIES - 1):
+            try:
+                await lens.put_back()
+            except WorkingDistanceNotSetError as error:
+                _log.warning("put_back_failed", error=str(error))
+            else:
+                return
+        await lens.put_back()
 
     async def _put_back_unrecorded(self) -> None:
         """Put the lens back although the journal cannot be written; the open entry knows the place."""
