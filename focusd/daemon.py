@@ -24,6 +24,7 @@ from focusd.microscope.registry import connect, driver_names
 from focusd.notify import Notifier
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.intake import taking_files
+from focusd.service.looplag import LoopLag
 from focusd.service.status import Status
 from focusd.service.supervisor import PAUSED_SETTING, Supervisor
 from focusd.service.watchdog import feed
@@ -109,11 +110,15 @@ async def running(
                 watchdog = group.create_task(
                     _feed(notifier, heartbeat, workers, store, watchdog_s), name="watchdog"
                 )
+                lag = group.create_task(
+                    LoopLag(supervisor.note_loop_lag).watch(), name="lag of the event loop"
+                )
                 house = group.create_task(keep_house(store), name="housekeeping of the store")
                 try:
                     yield Daemon(url, supervisor)
                 finally:
                     notifier.stopping()
+            lag.cancel()
             house.cancel()
             watchdog.cancel()
             owner.cancel()

@@ -8,6 +8,7 @@ from enum import StrEnum
 from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
 from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.leases import ScanLease
+from focusd.service.looplag import LagSummary
 from focusd.service.neighbours import RelayStatus
 from focusd.service.pending import PendingRefocus
 from focusd.sources.folder.status import FolderStatus
@@ -74,6 +75,8 @@ class Status:
     """The relay and its clients; ``None`` without one."""
     folder: FolderStatus | None = None
     """The watched folder; ``None`` without one."""
+    event_loop_lag_ms: LagSummary | None = None
+    """How late the daemon got to what was due, over the last minute; ``None`` in its first second."""
     reason: str = ""
     """Why it is paused, degraded or disconnected."""
     counters: Counters = field(default_factory=Counters)

@@ -28,6 +28,7 @@ from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
 from focusd.service.leases import Leases
+from focusd.service.looplag import LagSummary
 from focusd.service.monitor import Monitor
 from focusd.service.neighbours import Neighbours, Nobody
 from focusd.service.pending import Due, Pending, WaitsFor
@@ -67,6 +68,7 @@ class Supervisor:
         self.store = store
         self._connect = connect
         self._heartbeat = heartbeat
+        self._loop_lag: LagSummary | None = None
         self._inbox = Inbox()
         self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
         source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
@@ -228,7 +230,12 @@ class Supervisor:
             pending_refocus=None if current.current_refocus else self._pending.shown,
             scan_leases=self._leases.current,
             relay=self._neighbours.status,
+            event_loop_lag_ms=self._loop_lag,
         )
+
+    def note_loop_lag(self, summary: LagSummary) -> None:
+        """Take over how late the event loop has been; for the status."""
+        self._loop_lag = summary
 
     @property
     def is_alive(self) -> bool:
