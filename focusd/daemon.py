@@ -26,6 +26,7 @@ from focusd.service.heartbeat import Heartbeat
 from focusd.service.intake import taking_files
 from focusd.service.looplag import LoopLag
 from focusd.service.status import Status
+from focusd.service.streaming import stream_of, subscribing, taking_stream
 from focusd.service.supervisor import PAUSED_SETTING, Supervisor
 from focusd.service.watchdog import feed
 from focusd.service.workers import Workers
@@ -94,14 +95,19 @@ async def running(
     asyncio.get_running_loop().set_default_executor(workers)
     kept = config.store
     async with open_store(kept.directory, max_frames=kept.max_frames, keep_days=kept.keep_days) as store:
+        stream = stream_of(config)
         supervisor = Supervisor(
-            config, store, connect=lambda: connect(config.microscope), heartbeat=heartbeat
+            config,
+            store,
+            connect=subscribing(lambda: connect(config.microscope), stream),
+            heartbeat=heartbeat,
         )
         supervisor.board.listen(lambda status: notifier.status(_line(status)))
         async with asyncio.TaskGroup() as group:
             async with (
                 supervisor.sources(),
                 taking_files(config, supervisor),
+                taking_stream(stream, supervisor),
                 serve_http(config.http, supervisor) as url,
             ):
                 _log.info("started", version=__version__, url=url)

@@ -67,6 +67,7 @@ def lines(snapshot: Json, *, now: float) -> list[tuple[str, str]]:
         ("working distance", _working_distance(snapshot)),
         ("folder", _folder(section(snapshot, "folder"))),
         ("relay", _relay(section(snapshot, "relay"))),
+        ("stream", _stream(section(snapshot, "stream"))),
         ("scan leases", _leases(snapshot)),
         ("last frame", _frame(section(snapshot, "last_verdict"), now)),
         ("baseline", _baseline(section(snapshot, "baseline"), section(snapshot, "last_verdict"), now)),
@@ -111,6 +112,26 @@ def _relay(relay: Json | None) -> str:
     ):
         if number(relay, name):
             words.append(f"{number(relay, name) or 0:.0f} {what}")
+    return ", ".join(words)
+
+
+def _stream(stream: Json | None) -> str:
+    if stream is None:
+        return ""
+    words = ["subscribed" if stream.get("is_subscribed") is True else "not subscribed"]
+    words.append(f"{counted(number(stream, 'frames'), 'frame')} came")
+    for name, what in (
+        ("frames_waiting", "waiting"),
+        ("frames_dropped", "dropped: they come faster than they are judged"),
+        ("frames_set_aside", "set aside: focusd moved or scanned meanwhile"),
+        ("frames_missing", "missing"),
+        ("frames_repeated", "repeated"),
+        ("frames_refused", f"refused ({text(stream, 'last_refused')})"),
+    ):
+        if number(stream, name):
+            words.append(f"{number(stream, name) or 0:.0f} {what}")
+    if text(stream, "store_error"):
+        words.append(f"verdicts cannot be kept ({text(stream, 'store_error')})")
     return ", ".join(words)
 
 

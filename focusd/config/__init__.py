@@ -10,7 +10,7 @@ from pydantic import model_validator
 from focusd.config.base import Section
 from focusd.config.daemon import HttpSettings, LogSettings, StoreSettings, is_loopback
 from focusd.config.focus import BaselineSettings, DriftSettings, RefocusSettings
-from focusd.config.frames import FolderSettings, FramesSettings, RelaySettings
+from focusd.config.frames import FolderSettings, FramesSettings, RelaySettings, StreamSettings
 from focusd.config.microscope import Limits, MicroscopeSettings, Timeouts
 from focusd.config.scan import RegionSettings, ScanSettings
 
@@ -29,6 +29,7 @@ __all__ = [
     "RelaySettings",
     "ScanSettings",
     "StoreSettings",
+    "StreamSettings",
     "Timeouts",
     "is_loopback",
 ]
@@ -47,6 +48,8 @@ class Config(Section):
     """How focusd scans."""
     relay: RelaySettings = RelaySettings()
     """Where acquisition software connects to instead of the microscope."""
+    stream: StreamSettings = StreamSettings()
+    """Frames that the microscope's bridge tells of by itself."""
     baseline: BaselineSettings = BaselineSettings()
     """How the reference sharpness comes about."""
     drift: DriftSettings = DriftSettings()
@@ -78,4 +81,19 @@ class Config(Section):
                 f"relay.max_hold_s must be above refocus.deadline_s = {self.refocus.deadline_s:g}, "
                 f"got {self.relay.max_hold_s:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stream_fits(self) -> Config:
+        if self.frames.source != "stream":
+            return self
+        if self.microscope.driver == "sharksem":
+            raise ValueError(
+                'frames.source = "stream" needs microscope.driver = "bridge": a SharkSEM microscope tells of '
+                'no frames by itself; with it use frames.source = "relay"'
+            )
+        if "mode" not in self.refocus.model_fields_set:
+            # Nobody says where a frame begins or ends, so that nothing may move but when told.
+            waiting = self.refocus.model_copy(update={"mode": "checkpoint"})
+            object.__setattr__(self, "refocus", waiting)
         return self

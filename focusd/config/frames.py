@@ -13,10 +13,10 @@ from focusd.config.base import Positive, Section
 class FramesSettings(Section):
     """Where frames come from."""
 
-    source: Literal["scan", "push", "folder", "relay"] = "scan"
+    source: Literal["scan", "push", "folder", "relay", "stream"] = "scan"
     """``scan``: focusd takes them itself; ``push``: others take them and send them to ``POST /v1/frames``;
     ``folder``: others write them as files into ``folder.path``; ``relay``: others take them through focusd's
-    relay (SharkSEM)."""
+    relay (SharkSEM); ``stream``: others take them at the microscope, and its bridge tells of each."""
 
 
 class FolderSettings(Section):
@@ -52,6 +52,17 @@ class FolderSettings(Section):
     """Of the beam, where a file does not tell it."""
     detector: str | None = Field(default=None, min_length=1, max_length=64)
     """Name of the detector, where a file does not tell it."""
+
+
+class StreamSettings(Section):
+    """Frames that the microscope's bridge tells of by itself."""
+
+    waiting_frames: Annotated[int, Field(ge=1, le=64)] = 4
+    """Most frames that wait to be judged; when more come the oldest is dropped, and counted."""
+    memory_mib: Annotated[int, Field(ge=1, le=65_536)] = 512
+    """Most memory that waiting frames take; a frame that is larger is not received."""
+    label: str = Field(default="", max_length=64)
+    """Your own word for what is imaged; baselines of different labels are kept apart."""
 
 
 class RelaySettings(Section):

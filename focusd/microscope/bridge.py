@@ -28,12 +28,14 @@ from focusd.errors import (
     WorkingDistanceNotSetError,
 )
 from focusd.frame import MAX_SIDE_PX, MIN_SIDE_PX, Frame, ScanRequest
+from focusd.microscope.bridge_frames import ImageDates, OwnersFrames, OwnersTurn, OwnWork
 from focusd.microscope.bridge_images import ImageReceiver, StalenessCheck, frame_of, inside_the_field
-from focusd.microscope.bridge_link import BridgeLink, Reply, open_bridge_link
+from focusd.microscope.bridge_link import BridgeLink, ImagePlace, Reply, open_bridge_link
 from focusd.microscope.cleanup import afterwards
 from focusd.microscope.connection import LinkState
 from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
-from focusd.protocol.bridge_rpc import ErrorCode, Failure
+from focusd.microscope.observed import FrameListener, TellsFrames
+from focusd.protocol.bridge_rpc import ErrorCode, Failure, Params
 from focusd.protocol.bridge_values import (
     PROTOCOL_VERSION,
     ColumnState,
@@ -51,6 +53,8 @@ FLY_BACK_S: Final = 0.001
 """What a line costs beside its dwell times, roughly."""
 BUSY_PAUSE_S: Final = 0.1
 """Between two questions whether a busy instrument will move now."""
+LONGEST_TURN_S: Final = 40.0
+"""Longest image of the owner's whose end is waited for, but in a refocus, which has a deadline of its own."""
 ROUNDING_MM: Final = 1e-9
 """Two working distances this close are the same number, written and read back as text."""
 
@@ -61,7 +65,7 @@ def _readback(result: object) -> float:
     return working_distance(result, "set_working_distance")
 
 
-class Bridge(Microscope):
+class Bridge(Microscope, TellsFrames):
     """A connected bridge; made by ``connect_bridge``."""
 
     def __init__(
@@ -72,6 +76,9 @@ class Bridge(Microscope):
         self._hello = hello
         self._limits_mm = limits_mm
         self._staleness = StalenessCheck()
+        self._dates = ImageDates()
+        self._work = OwnWork()
+        self._owners = OwnersTurn()
         self._turn = asyncio.Lock()
         self._holders = 0
         self._frozen = False
@@ -119,7 +126,13 @@ class Bridge(Microscope):
         # Written so that a not-a-number is refused too.
         if not low_mm <= working_distance_mm <= high_mm:
             raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
-        reply = await self._ask_to_move(working_distance_mm)
+        timeouts = self._settings.timeouts
+        reply = await self._ask_patiently(
+            "set_working_distance",
+            {"working_distance_mm": working_distance_mm},
+            timeout_s=timeouts.settle_s + timeouts.request_s,
+            patience_s=timeouts.settle_s,
+        )
         if isinstance(reply.answer, Failure):
             readback_mm = await self.get_working_distance()
             raise WorkingDistanceNotSetError(working_distance_mm, readback_mm, reply.answer.reason)
@@ -129,21 +142,6 @@ class Bridge(Microscope):
             raise WorkingDistanceNotSetError(working_distance_mm, readback_mm)
         return readback_mm
 
-    async def _ask_to_move(self, working_distance_mm: float) -> Reply:
-        """Ask for a move, and again while the instrument is busy, be it with what a lost connection began."""
-        timeouts = self._settings.timeouts
-        patience = time.monotonic() + timeouts.settle_s
-        params = {"working_distance_mm": working_distance_mm}
-        while True:
-            reply = await self._link.exchange(
-                "set_working_distance", params, timeout_s=timeouts.settle_s + timeouts.request_s
-            )
-            answer = reply.answer
-            is_busy = isinstance(answer, Failure) and answer.kind is ErrorCode.BUSY
-            if not is_busy or time.monotonic() >= patience:
-                return reply
-            await asyncio.sleep(BUSY_PAUSE_S)
-
     @asynccontextmanager
     async def acquisition(self) -> AsyncIterator[None]:
         """Keep automatic contrast, where the bridge can, from changing between several scans.
@@ -152,7 +150,8 @@ class Bridge(Microscope):
             ScanRefusedError: the bridge would not.
         """
         if "freeze_auto_contrast" not in self._hello.capabilities:
-            yield
+            with self._work.held():
+                yield
             return
         self._holders += 1
         async with afterwards(self._thaw):
@@ -161,10 +160,11 @@ class Bridge(Microscope):
                     # From here on it is owed, whether or not the bridge answers.
                     self._frozen = True
                     await self._freeze(frozen=True)
-            yield
+            with self._work.held():
+                yield
 
     async def scan(self, request: ScanRequest) -> Frame:
-        """Take one image that starts after this call.
+        """Take one image that starts after this call; an instrument that is busy is asked again for a while.
 
         A bridge cannot break a scan off: when this is cancelled, what is asked next waits for its end.
 
@@ -174,19 +174,38 @@ class Bridge(Microscope):
         """
         image = ImageReceiver(request)
         self._check(request, image)
-        acquired_at = time.time()
         rows, columns = request.shape
         beam_time_s = rows * (columns * request.dwell_time_us * 1e-6 + FLY_BACK_S)
-        reply = await self._link.exchange(
-            "scan", scan_params(request), timeout_s=2 * beam_time_s + SCAN_MARGIN_S, image=image.place
+        reply = await self._ask_patiently(
+            "scan",
+            scan_params(request),
+            timeout_s=2 * beam_time_s + SCAN_MARGIN_S,
+            patience_s=self._settings.timeouts.request_s,
+            image=image.place,
         )
+        acquired_at = time.time() - (asyncio.get_running_loop().time() - reply.sent_at)
         if isinstance(reply.answer, Failure):
             raise ScanRefusedError(f"the microscope would not scan: {reply.answer.reason}")
         info, pixels = self._link.read(lambda _: image.take(), reply.answer.value)
         stale = self._staleness.judge(info, sent_at=reply.sent_at, came_at=reply.came_at)
         if stale:
             raise ScanIncompleteError(stale)
+        self._dates.note_scan(info, sent_at=reply.sent_at)
         return frame_of(request, info, pixels, acquired_at)
+
+    async def subscribe(self, listener: FrameListener, *, most_bytes: int) -> None:
+        """Tell of each image that the instrument's owner acquires, as long as the connection lasts.
+
+        Raises:
+            LinkError: the bridge cannot tell of any.
+        """
+        if "subscribe" not in self._hello.capabilities:
+            raise LinkError(
+                'the bridge cannot tell of the images that its owner acquires, as frames.source = "stream" '
+                "needs: subscribe is not among its capabilities"
+            )
+        self._link.listener = OwnersFrames(listener, most_bytes, self._work, self._dates, self._owners)
+        await self._link.demand("subscribe", lambda _: None, timeout_s=self._settings.timeouts.request_s)
 
     async def ping(self) -> float:
         """Ask for a sign of life; give the round trip in seconds."""
@@ -202,6 +221,35 @@ class Bridge(Microscope):
         self._link.on_lost(callback)
 
     # --- private ---
+
+    async def _ask_patiently(
+        self,
+        method: str,
+        params: Params,
+        *,
+        timeout_s: float,
+        patience_s: float,
+        image: ImagePlace | None = None,
+    ) -> Reply:
+        """Ask for a move or a scan, and again while the instrument is busy.
+
+        It may be busy with what a lost connection began, or with an image of its owner's. The end of such an
+        image is waited for, by what the last one took, and seen by its coming.
+        """
+        longest_s = float("inf") if self._work.is_held else LONGEST_TURN_S
+        until = time.monotonic() + patience_s + min(self._owners.took_s, longest_s)
+        while True:
+            self._work.begin()
+            is_busy = False
+            try:
+                reply = await self._link.exchange(method, params, timeout_s=timeout_s, image=image)
+                answer = reply.answer
+                is_busy = isinstance(answer, Failure) and answer.kind is ErrorCode.BUSY
+            finally:
+                self._work.end(was_done=not is_busy)
+            if not is_busy or time.monotonic() >= until:
+                return reply
+            await self._owners.over(timeout_s=BUSY_PAUSE_S)
 
     async def _read_state(self) -> ColumnState:
         return await self._link.demand("get_state", parse_state, timeout_s=self._settings.timeouts.request_s)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from focusd.errors import RemoteProtocolError
 from focusd.frame import MAX_SIDE_PX, MIN_SIDE_PX, Frame, ImagingConditions, Pixels, ScanRegion, ScanRequest
+from focusd.framepool import FRAMES
 from focusd.protocol.bridge_values import BYTES_PER_PIXEL, ImageInfo, parse_image
 
 NM_PER_UM: Final = 1e3
@@ -44,8 +43,7 @@ class ImageReceiver:
                 f"scan: an image of {wanted[0]} x {wanted[1]} px was asked for, "
                 f"got {info.shape[0]} x {info.shape[1]} px"
             )
-        # Little-endian on the wire; Frame brings it to this machine's order.
-        pixels: Pixels = np.empty(info.shape, "u1" if info.dtype == "uint8" else "<u2")
+        pixels = pixels_for(info)
         self._info, self._pixels = info, pixels
         return pixels.data.cast("B")
 
@@ -89,19 +87,35 @@ class StalenessCheck:
         return f"by the bridge's clock the image was begun {early_s:.3f} s before it was asked for"
 
 
-def frame_of(request: ScanRequest, info: ImageInfo, pixels: Pixels, acquired_at: float) -> Frame:
-    """Make a frame of an image that has come."""
+def pixels_for(info: ImageInfo) -> Pixels:
+    """Give memory for the pixels of an image, whatever stands in it."""
+    # Little-endian on the wire; Frame brings it to this machine's order.
+    pixels: Pixels = (
+        FRAMES.take(info.payload_bytes).view("u1" if info.dtype == "uint8" else "<u2").reshape(info.shape)
+    )
+    return pixels
+
+
+def conditions_of(info: ImageInfo, *, columns: int, dwell_time_us: float | None) -> ImagingConditions:
+    """Give the conditions of an image, of whose scan ``columns`` span the field of view."""
     state = info.state
     field_um = state.field_of_view_um
-    conditions = ImagingConditions(
+    return ImagingConditions(
         rows=info.shape[0],
         columns=info.shape[1],
         bits_per_pixel=8 * BYTES_PER_PIXEL[info.dtype],
-        dwell_time_us=state.dwell_time_us or request.dwell_time_us,
-        pixel_size_nm=None if field_um is None else field_um * NM_PER_UM / request.width,
+        dwell_time_us=dwell_time_us,
+        pixel_size_nm=None if field_um is None else field_um * NM_PER_UM / columns,
         detector=state.detector,
         accelerating_voltage_kv=state.accelerating_voltage_kv,
     )
+
+
+def frame_of(request: ScanRequest, info: ImageInfo, pixels: Pixels, acquired_at: float) -> Frame:
+    """Make a frame of the image of a scan."""
+    state = info.state
+    dwell_time_us = state.dwell_time_us or request.dwell_time_us
+    conditions = conditions_of(info, columns=request.width, dwell_time_us=dwell_time_us)
     return Frame(pixels, conditions, state.working_distance_mm, acquired_at, state.stage_position)
 
 

@@ -9,7 +9,8 @@ Rules kept here:
 3. A caller that is cancelled leaves its request open. The next exchange first waits for that answer, under
    the deadline it had, and drops it: a bridge has no way to break off what it does.
 4. An image is received straight into the memory the caller gives for it, once its size has been checked.
-5. Notifications are read over and counted; nobody here has asked for any.
+5. Notifications are counted, and given to whoever listens. The connection is always read on, so that one
+   whose image nobody has room for is read over and holds up no answer.
 6. The first failure closes the connection and is the cause of every error after it. Closing waits for
    nothing.
 """
@@ -20,7 +21,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from focusd.errors import LinkError, LinkTimeoutError, RemoteProtocolError
 from focusd.microscope.connection import Connection, connection
@@ -48,6 +49,17 @@ ImagePlace: TypeAlias = Callable[[object, int], memoryview]
 T = TypeVar("T")
 
 
+class NotificationListener(Protocol):
+    """Who is given notifications; from the event loop, in their order, whatever they hold."""
+
+    def place(self, notification: Notification, payload_bytes: int) -> memoryview | None:
+        """Give memory for the payload that comes now, or ``None`` to have it read over."""
+        ...
+
+    def take(self, notification: Notification) -> None:
+        """Take one that is whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer, and when it was asked for and came, in seconds of the event loop's clock.
@@ -70,6 +82,7 @@ class _Open:
     timeout_s: float
     image: ImagePlace | None
     came_at: float | None = None
+    was_delayed: bool = False
     reply: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
@@ -81,12 +94,14 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
     """A connection to a bridge; made by ``open_bridge_link``.
 
     Attributes:
-        notifications: How many notifications have been read over.
+        notifications: How many have come.
+        listener: Who is given them; without anybody, they are read over.
     """
 
     def __init__(self, max_payload_bytes: int) -> None:
         super().__init__()
         self.notifications = 0
+        self.listener: NotificationListener | None = None
         self._lock = asyncio.Lock()
         self._stream = MessageStream(max_payload_bytes=max_payload_bytes, place=self._place)
         self._open: _Open | None = None
@@ -201,10 +216,14 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
         return opened.reply.result()
 
     def _place(self, header: Header, payload_bytes: int) -> memoryview | None:
-        """Give the memory for an image, for the open request alone."""
+        """Give the memory for an image: of the open request, or of a notification."""
         answer = parse_from_bridge(header)
         if isinstance(answer, Notification):
-            return None
+            if self._open is not None and not self._open.was_delayed:
+                # The answer comes after it. No more than one: a bridge that never answers is found out.
+                self._open.was_delayed = True
+                self._open.timeout_s += payload_bytes / SLOWEST_BYTES_PER_S
+            return None if self.listener is None else self.listener.place(answer, payload_bytes)
         opened = self._opened_for(answer)
         opened.came_at = asyncio.get_running_loop().time()
         if opened.image is None or isinstance(answer, Failure):
@@ -217,6 +236,8 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
         answer = parse_from_bridge(message.header)
         if isinstance(answer, Notification):
             self.notifications += 1
+            if self.listener is not None:
+                self.listener.take(answer)
             return
         opened = self._opened_for(answer)
         self._open = None

@@ -12,6 +12,7 @@ from focusd.service.looplag import LagSummary
 from focusd.service.neighbours import RelayStatus
 from focusd.service.pending import PendingRefocus
 from focusd.sources.folder.status import FolderStatus
+from focusd.sources.stream_status import StreamStatus
 
 
 class DaemonState(StrEnum):
@@ -75,6 +76,8 @@ class Status:
     """The relay and its clients; ``None`` without one."""
     folder: FolderStatus | None = None
     """The watched folder; ``None`` without one."""
+    stream: StreamStatus | None = None
+    """The frames that the microscope tells of by itself; ``None`` unless they are asked for."""
     event_loop_lag_ms: LagSummary | None = None
     """How late the daemon got to what was due, over the last minute; ``None`` in its first second."""
     reason: str = ""
