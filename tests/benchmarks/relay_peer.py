@@ -11,8 +11,9 @@ import multiprocessing
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -42,29 +43,36 @@ def wire_frame(side_px: int) -> bytes:
     )
 
 
-@contextmanager
-def microscope(side_px: int) -> Iterator[int]:
-    """Run the microscope in a process of its own; give its port."""
-    with _process(_serve_microscope, side_px) as port:
-        yield port
+class Peer:
+    """A process and where it listens."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.port = int(connection.recv())
+
+    def cpu_s(self) -> float:
+        """Ask how much processor time all of its threads have used."""
+        self._connection.send(None)
+        return float(self._connection.recv())
+
+
+def microscope(side_px: int) -> AbstractContextManager[Peer]:
+    """Run the microscope in a process of its own."""
+    return _process(_serve_microscope, side_px)
+
+
+def relay(upstream_port: int) -> AbstractContextManager[Peer]:
+    """Run a relay in a process of its own."""
+    return _process(_serve_relay, upstream_port)
+
+
+def forwarder(upstream_port: int) -> AbstractContextManager[Peer]:
+    """Run a forwarder in a process of its own."""
+    return _process(_serve_forwarder, upstream_port)
 
 
 @contextmanager
-def relay(upstream_port: int) -> Iterator[int]:
-    """Run a relay in a process of its own; give its port."""
-    with _process(_serve_relay, upstream_port) as port:
-        yield port
-
-
-@contextmanager
-def forwarder(upstream_port: int) -> Iterator[int]:
-    """Run a forwarder in a process of its own; give its port."""
-    with _process(_serve_forwarder, upstream_port) as port:
-        yield port
-
-
-@contextmanager
-def _process(serve: Callable[[Connection, int], None], argument: int) -> Iterator[int]:
+def _process(serve: Callable[[Connection, int], None], argument: int) -> Iterator[Peer]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 
@@ -77,7 +85,7 @@ def _process(serve: Callable[[Connection, int], None], argument: int) -> Iterato
     process.start()
     theirs.close()
     try:
-        yield int(ours.recv())
+        yield Peer(ours)
     finally:
         # The process ends when nobody holds the other end of the pipe any more.
         ours.close()
@@ -98,7 +106,7 @@ def _serve_microscope(owner: Connection, side_px: int) -> None:
 
     threading.Thread(target=accept, daemon=True).start()
     owner.send(control.getsockname()[1])
-    _wait_for_end(owner)
+    _report_until_end(owner)
 
 
 def _answer(control: socket.socket, data: socket.socket, frame: bytes) -> None:
@@ -121,7 +129,7 @@ def _serve_relay(owner: Connection, upstream_port: int) -> None:
         frames = FrameQueue(2)
         async with Relay(RelayOptions("127.0.0.1", upstream_port), on_frame=frames.put) as running:
             owner.send(running.port)
-            await asyncio.to_thread(_wait_for_end, owner)
+            await asyncio.to_thread(_report_until_end, owner)
 
     asyncio.run(serve())
 
@@ -140,7 +148,7 @@ def _serve_forwarder(owner: Connection, upstream_port: int) -> None:
     threading.Thread(target=accept, args=(control, upstream_port), daemon=True).start()
     threading.Thread(target=accept, args=(data, upstream_port + 1), daemon=True).start()
     owner.send(control.getsockname()[1])
-    _wait_for_end(owner)
+    _report_until_end(owner)
 
 
 def _forward(source: socket.socket, sink: socket.socket) -> None:
@@ -151,11 +159,11 @@ def _forward(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def _wait_for_end(owner: Connection) -> None:
-    try:
-        owner.recv()
-    except EOFError:
-        return
+def _report_until_end(owner: Connection) -> None:
+    with suppress(EOFError):
+        while True:
+            owner.recv()
+            owner.send(time.process_time())
 
 
 def _listen() -> tuple[socket.socket, socket.socket]:
