@@ -58,10 +58,10 @@ class _Measured:
         """Median over the turns of a percentile of the round trip."""
         return median(float(np.percentile(turn, percent)) for turn in self.round_trips_ms)
 
-    def figures(self) -> tuple[float, ...]:
+    def figures(self) -> tuple[float, float, float, float, float]:
         """Give a line of the table."""
-        rates = median(self.rates), max(self.rates)
-        return self.percentile_ms(50), self.percentile_ms(99), *rates, median(self.cpu_s_per_gb)
+        usual, best = median(self.rates), max(self.rates)
+        return self.percentile_ms(50), self.percentile_ms(99), usual, best, median(self.cpu_s_per_gb)
 
     def share_of(self, other: _Measured) -> float:
         """Median over the turns of the rate by that of another way."""
