@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from pathlib import Path
 
@@ -150,3 +151,20 @@ def test_only_the_stream_that_is_the_journal_counts_as_the_journal(tmp_path: Pat
         assert not run.writes_to_journal(None, log.fileno())
         assert not run.writes_to_journal("", log.fileno())
     assert not run.writes_to_journal(itself, -1)
+
+
+def test_what_is_imported_is_not_searched_for_garbage() -> None:
+    """It stays for ever; what comes later is collected as usual, also after a start that failed."""
+    gc.unfreeze()
+    with pytest.raises(ConfigError), run.imports_kept():
+        assert not gc.isenabled()
+        raise ConfigError(["no"], source="x")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+    with run.imports_kept():
+        pass
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
