@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import detect, path, refocus, relay, scan, tables, tiles, transport, world
+from tests.benchmarks import detect, http_load, path, refocus, relay, scan, tables, tiles, transport, world
 from tests.benchmarks.report import Report
 
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "relay": _relay,
         "transport": _transport,
         "path": _path,
+        "http": _http,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
     benchmarks.add_parser("transport", parents=[common], help="how fast frames come in")
     benchmarks.add_parser("path", parents=[common], help="from bytes to a verdict")
+    benchmarks.add_parser("http", parents=[common], help="frames and status over HTTP")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
@@ -124,6 +126,11 @@ def _transport(parsed: argparse.Namespace) -> Report:
 def _path(parsed: argparse.Namespace) -> Report:
     is_short = parsed.benchmark == "all"
     return path.run(path.PathOptions(rounds=parsed.trials or (2 if is_short else 5)))
+
+
+def _http(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    return http_load.run(http_load.HttpOptions(rounds=parsed.trials or (2 if is_short else 5)))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:

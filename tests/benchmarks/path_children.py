@@ -6,10 +6,13 @@ Each has the interpreter to itself, so that what is measured in one does not wai
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,14 +20,35 @@ T = TypeVar("T")
 _FORK = multiprocessing.get_context("fork")
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that serves."""
+
+    port: int
+    process_id: int
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time it has had, of all threads, in steps of the kernel's ticks."""
+        fields = Path(f"/proc/{self.process_id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def serving(serve: Callable[..., None], *arguments: Any) -> Iterator[int]:
     """Run ``serve(tell, *arguments)`` in a process of its own; give the port it tells."""
+    with server(serve, *arguments) as one:
+        yield one.port
+
+
+@contextmanager
+def server(serve: Callable[..., None], *arguments: Any) -> Iterator[Server]:
+    """Do as ``serving``, and give the process too."""
     ours, theirs = _FORK.Pipe()
-    with _running(serve, theirs.send, *arguments):
+    with _running(serve, theirs.send, *arguments) as process:
         if not ours.poll(60):
             raise TimeoutError(f"{serve.__name__} did not begin to serve")
-        yield int(ours.recv())
+        yield Server(int(ours.recv()), process.pid or 0)
 
 
 class Worker(Generic[T]):
