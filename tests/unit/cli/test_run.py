@@ -156,9 +156,14 @@ def test_only_the_stream_that_is_the_journal_counts_as_the_journal(tmp_path: Pat
 def test_what_is_imported_is_not_searched_for_garbage() -> None:
     """It stays for ever; what comes later is collected as usual, also after a start that failed."""
     gc.unfreeze()
-    with pytest.raises(ConfigError), run.imports_kept():
+
+    @run.imports_kept()
+    def fail() -> None:
         assert not gc.isenabled()
         raise ConfigError(["no"], source="x")
+
+    with pytest.raises(ConfigError):
+        fail()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
 
