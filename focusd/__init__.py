@@ -12,7 +12,7 @@ Map of the package, top down; a module may import only from the lines below its 
 ``records``     what is remembered of frames, refocuses and baselines
 ``protocol`` ``focus`` ``notify``  pure wire formats; pure maths; systemd notification
 ``imagefile``   images that come as bytes or files, and what their headers tell
-``frame`` ``errors``  value types; the exception tree
+``frame`` ``framepool`` ``errors``  value types; memory that holds them in turn; the exception tree
 ``client``      for acquisition scripts; imports ``errors`` and nothing else, and nothing here imports it
 
 ``protocol`` and ``focus`` do no I/O and know no clock, so every rule in them is tested as a plain function.
