@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from focusd.errors import RemoteProtocolError
@@ -65,7 +66,7 @@ class OwnWork:
             self._ended_at = asyncio.get_running_loop().time()
 
     def may_have_disturbed(self, begun_at: float) -> bool:
-        """Tell whether an image begun then, and just come, may show some of it."""
+        """Tell whether an image begun then may show some of it, or what was before it."""
         return self._asking > 0 or self._has_worked or begun_at - CLOCK_GRAIN_S < self._ended_at
 
 
@@ -170,7 +171,7 @@ class OwnersFrames:
             time.time() - (asyncio.get_running_loop().time() - came_at),
             state.stage_position,
         )
-        is_disturbed = self.work.may_have_disturbed(begun_at)
+        is_disturbed = partial(self.work.may_have_disturbed, begun_at)
         self.listener.frame_observed(ObservedFrame(frame, info.frame_id, is_disturbed))
 
     def _checked(self, notification: Notification, payload_bytes: int) -> ImageInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,13 +13,14 @@ from focusd.frame import Frame
 class ObservedFrame:
     """A frame that the instrument's owner has taken.
 
-    ``name`` is the instrument's own for it. ``is_disturbed`` tells that it may have been begun before the
-    last scan, move or refocus of focusd had ended: then it shows a focus that is not the owner's.
+    ``name`` is the instrument's own for it. ``is_disturbed`` tells, at the time it is asked, that the frame
+    may have been begun before the last scan, move or refocus of focusd had ended: then it shows a focus that
+    is not the present one.
     """
 
     frame: Frame
     name: str
-    is_disturbed: bool
+    is_disturbed: Callable[[], bool]
 
 
 class FrameListener(Protocol):

@@ -63,7 +63,13 @@ class FrameStream:
         self._note(is_subscribed=False)
 
     async def get(self) -> ObservedFrame:
-        """Wait for the oldest frame and take it."""
+        """Wait for the oldest frame that nothing has disturbed, also while it waited, and take it."""
+        while (observed := await self._oldest()).is_disturbed():
+            self._note(frames_set_aside=self.status.frames_set_aside + 1)
+        self._note()
+        return observed
+
+    async def _oldest(self) -> ObservedFrame:
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
@@ -72,7 +78,6 @@ class FrameStream:
             self._is_dropping = False
             dropped = self.status.frames_dropped - self._dropped_before
             _log.info("observed_frames_kept_up_with", dropped=dropped)
-        self._note()
         return observed
 
     def judged(self, observed: ObservedFrame) -> None:
@@ -95,7 +100,7 @@ class FrameStream:
             if self._order.missing > self.status.frames_missing and not self._has_missed:
                 self._has_missed = True
                 _log.warning("observed_frames_missing", before=observed.name, missing=self._order.missing)
-            if observed.is_disturbed:
+            if observed.is_disturbed():
                 self._note(frames_set_aside=self.status.frames_set_aside + 1)
             else:
                 self._put(observed)

@@ -57,6 +57,20 @@ def test_a_watched_folder_lies_beside_the_file_unless_it_is_told_from_the_root(t
 
 
 @pytest.mark.parametrize(
+    ("refocus", "mode"), [("", "checkpoint"), ("[refocus]\nmode = 'immediate'", "immediate")]
+)
+def test_with_a_stream_nothing_moves_but_at_checkpoints_unless_it_is_asked_for(
+    tmp_path: Path, refocus: str, mode: str
+) -> None:
+    """Nobody says where a frame begins; what is written in the file counts."""
+    bridge = SMALLEST.replace("[microscope]", "[microscope]\ndriver = 'bridge'")
+    source = "[frames]\nsource = 'stream'\n"
+
+    assert load_config(write(tmp_path, bridge + source + refocus)).refocus.mode == mode
+    assert load_config(write(tmp_path, bridge)).refocus.mode == "immediate"
+
+
+@pytest.mark.parametrize(
     ("keys", "port"),
     [("", 8300), ('driver = "bridge"\n', 8460), ('driver = "bridge"\nport = 9000\n', 9000)],
 )
@@ -81,6 +95,10 @@ def test_each_driver_has_a_port_of_its_own(tmp_path: Path, keys: str, port: int)
         (
             SMALLEST + "[frames]\nsource = 'folder'",
             'folder.path is required with frames.source = "folder"',
+        ),
+        (
+            SMALLEST + "[frames]\nsource = 'stream'",
+            'frames.source = "stream" needs microscope.driver = "bridge": a SharkSEM microscope tells of no',
         ),
         (SMALLEST + "[folder]\npatterns = []", "folder.patterns"),
         (SMALLEST + "[folder]\nsettle_s = 0", "folder.settle_s must be greater than or equal to 0.05"),

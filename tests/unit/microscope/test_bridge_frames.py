@@ -1,0 +1,306 @@
+"""Images that a bridge tells of by itself: received in place, dated, and refused one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from focusd.errors import LinkError, LinkTimeoutError, ScanRefusedError
+from focusd.frame import ScanRequest
+from focusd.microscope.bridge import Bridge
+from focusd.microscope.bridge_frames import LONGEST_WAY_S, ImageDates, OwnWork
+from focusd.microscope.observed import ObservedFrame, TellsFrames
+from focusd.protocol.bridge_values import ColumnState, ImageInfo
+from tests.unit.microscope.scripted_bridge import Json, ScriptedBridge, connected, framed
+
+SHAPE = (64, 96)
+PIXELS = bytes(index % 251 for index in range(SHAPE[0] * SHAPE[1]))
+REQUEST = ScanRequest(64, 64, dwell_time_us=1.0)
+MOST_BYTES = 1 << 16
+
+
+class Told:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.frames: list[ObservedFrame] = []
+        self.refused: list[str] = []
+        self.news = asyncio.Event()
+
+    def frame_observed(self, observed: ObservedFrame) -> None:
+        self.frames.append(observed)
+        self.news.set()
+
+    def frame_refused(self, reason: str) -> None:
+        self.refused.append(reason)
+        self.news.set()
+
+    async def next(self) -> None:
+        """Wait until something is told."""
+        async with asyncio.timeout(5):
+            await self.news.wait()
+        self.news.clear()
+
+
+def notification(bridge: ScriptedBridge, payload: bytes = PIXELS, **changes: Any) -> bytes:
+    """Give the bytes of a frame, some values replaced."""
+    now = bridge.now()
+    params: Json = {
+        "frame_id": "1",
+        "shape": list(SHAPE),
+        "dtype": "uint8",
+        "started_at": now,
+        "finished_at": now,
+        "state": bridge.column() | {"dwell_time_us": 0.5},
+        "payload_bytes": len(payload),
+    }
+    return framed({"jsonrpc": "2.0", "method": "frame", "params": params | changes}, payload)
+
+
+@asynccontextmanager
+async def subscribed(bridge: ScriptedBridge) -> AsyncIterator[tuple[Bridge, Told]]:
+    """Connect and subscribe."""
+    bridge.capabilities = ("subscribe",)
+    told = Told()
+    async with connected(bridge) as microscope:
+        await microscope.subscribe(told, most_bytes=MOST_BYTES)
+        yield microscope, told
+
+
+async def test_a_frame_says_all_that_the_bridge_does() -> None:
+    """Pixels, conditions, place and name; the whole width spans the field of view."""
+    bridge = ScriptedBridge(state={"stage_position": {"x_mm": 1.5}})
+    async with subscribed(bridge) as (_, told):
+        await bridge.write(notification(bridge, frame_id="a7"))
+        await told.next()
+
+    (observed,) = told.frames
+    frame = observed.frame
+    assert observed.name == "a7"
+    assert observed.is_disturbed() is False
+    assert frame.pixels.tobytes() == PIXELS
+    assert frame.conditions.dwell_time_us == 0.5
+    assert frame.conditions.pixel_size_nm == pytest.approx(12.8e3 / SHAPE[1])
+    assert frame.working_distance_mm == 9.0
+    assert frame.stage_position is not None
+    assert frame.stage_position.x_mm == 1.5
+    assert abs(frame.acquired_at - time.time()) < 5
+    assert bridge.names == ["subscribe"]
+
+
+async def test_sixteen_bits_come_in_this_machines_order() -> None:
+    """The wire is little-endian."""
+    bridge = ScriptedBridge()
+    pixels = np.arange(SHAPE[0] * SHAPE[1], dtype="<u2").reshape(SHAPE)
+    async with subscribed(bridge) as (_, told):
+        await bridge.write(notification(bridge, pixels.tobytes(), dtype="uint16"))
+        await told.next()
+
+    assert np.array_equal(told.frames[0].frame.pixels, pixels)
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"dtype": "rgb8"}, "dtype must be uint8 or uint16"),
+    ({"shape": [64, 96, 3]}, "shape must be"),
+    ({"shape": [32, 192]}, "32 x 192 px, each side must be 64"),
+    ({"shape": [64, 64]}, "6144 are announced"),
+    ({"state": {}}, "working_distance_mm must be a finite number"),
+    ({"started_at": None}, "started_at must be"),
+    ({"frame_id": 7}, "frame_id must be text"),
+    ({"payload": b""}, "it came without pixels"),
+    ({"payload": bytes(256 * 512), "shape": [256, 512]}, "at most 65536 are taken (stream.memory_mib)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), BROKEN, ids=[reason[:20] for _, reason in BROKEN])
+async def test_a_broken_frame_costs_itself(changes: dict[str, Any], reason: str) -> None:
+    """It is refused with a reason; the next one is whole, and so is the link."""
+    bridge = ScriptedBridge()
+    async with subscribed(bridge) as (microscope, told):
+        await bridge.write(notification(bridge, **changes))
+        await bridge.write(notification(bridge, frame_id="2"))
+        while not told.frames:
+            await told.next()
+        await microscope.ping()
+
+    assert [observed.name for observed in told.frames] == ["2"]
+    assert len(told.refused) == 1
+    assert reason in told.refused[0]
+
+
+async def test_frames_between_a_request_and_its_answer_hold_up_neither() -> None:
+    """Whole before the answer, and in its very bytes."""
+
+    async def with_frames(bridge: ScriptedBridge, request: Json) -> None:
+        data = notification(bridge) + bridge.healthy(request) + notification(bridge, frame_id="2")
+        for start in range(0, len(data), 1000):
+            await bridge.write(data[start : start + 1000])
+
+    bridge = ScriptedBridge(misbehave={"scan": with_frames})
+    async with subscribed(bridge) as (microscope, told):
+        frame = await microscope.scan(REQUEST)
+        while len(told.frames) < 2:
+            await told.next()
+
+    assert frame.pixels.shape == (64, 64)
+    assert [observed.frame.pixels.tobytes() for observed in told.frames] == [PIXELS] * 2
+
+
+async def test_frames_in_place_of_an_answer_are_found_out() -> None:
+    """A bridge that pushes and never answers is as dead as one that says nothing."""
+
+    async def frames_only(bridge: ScriptedBridge, _: Json) -> None:
+        for number in range(100):
+            await bridge.write(notification(bridge, frame_id=str(number)))
+            await asyncio.sleep(0.01)
+
+    bridge = ScriptedBridge(misbehave={"get_state": frames_only})
+    async with subscribed(bridge) as (microscope, told):
+        with pytest.raises(LinkTimeoutError, match="no answer to get_state within"):
+            await microscope.get_state()
+
+    assert len(told.frames) > 5
+
+
+async def test_a_bridge_without_the_capability_is_refused() -> None:
+    """Nothing is asked of it."""
+    bridge = ScriptedBridge(capabilities=("ping",))
+    async with connected(bridge) as microscope:
+        assert isinstance(microscope, TellsFrames)
+        with pytest.raises(LinkError, match="subscribe is not among its capabilities"):
+            await microscope.subscribe(Told(), most_bytes=MOST_BYTES)
+
+    assert bridge.names == []
+
+
+async def test_a_bridge_that_refuses_to_tell_is_named() -> None:
+    """Whatever it says of its capabilities."""
+    bridge = ScriptedBridge(refuse={"subscribe": -32010})
+    with pytest.raises(LinkError, match="subscribe: the bridge answered"):
+        async with subscribed(bridge):
+            pass
+
+
+# --- what focusd itself has disturbed ---
+
+
+async def test_frames_begun_before_a_move_had_ended_are_disturbed() -> None:
+    """By the bridge's clock, which is a thousand seconds ahead; known from a scan."""
+    bridge = ScriptedBridge()
+    async with subscribed(bridge) as (microscope, told):
+        await microscope.scan(REQUEST)
+        before = bridge.now()
+        await microscope.set_working_distance(9.1)
+        for name, started_at in (("old", before), ("new", bridge.now() + 0.2)):
+            times: Json = {"started_at": started_at, "finished_at": started_at}
+            await bridge.write(notification(bridge, frame_id=name, **times))
+            await told.next()
+
+    assert [(each.name, each.is_disturbed()) for each in told.frames] == [("old", True), ("new", True)]
+
+
+async def test_a_long_frame_that_overlaps_a_scan_is_disturbed() -> None:
+    """Also when no scan has told anything of the bridge's clock: it took longer than the scan is ago."""
+    bridge = ScriptedBridge()
+    async with subscribed(bridge) as (microscope, told):
+        await microscope.set_working_distance(9.1)
+        async with asyncio.timeout(5):
+            while not told.frames or told.frames[-1].is_disturbed():
+                await bridge.write(notification(bridge))
+                await told.next()
+        now = bridge.now()
+        await bridge.write(notification(bridge, started_at=now - 50.0, finished_at=now))
+        await told.next()
+
+    assert told.frames[-1].is_disturbed() is True
+
+
+async def test_a_refocus_is_one_piece_of_work_from_its_first_scan() -> None:
+    """Pauses between its scans count too; refusals of a busy instrument do not."""
+    bridge = ScriptedBridge(refuse={"scan": -32001})
+    async with subscribed(bridge) as (microscope, told), microscope.acquisition():
+        with pytest.raises(ScanRefusedError, match="busy"):
+            await microscope.scan(REQUEST)
+        await bridge.write(notification(bridge, frame_id="before"))
+        await told.next()
+        undisturbed = told.frames[-1].is_disturbed()
+        bridge.refuse.clear()
+        await microscope.scan(REQUEST)
+        await bridge.write(notification(bridge, frame_id="between"))
+        await told.next()
+        between = told.frames[-1].is_disturbed()
+
+    assert (undisturbed, between) == (False, True)
+    assert told.frames[0].is_disturbed() is True, "the refocus has come between it and its judgement"
+
+
+async def test_the_end_of_the_owners_frame_is_waited_for() -> None:
+    """A busy instrument is asked again as soon as a frame has come, for as long as frames take."""
+    bridge = ScriptedBridge(refuse={"scan": -32001})
+    async with subscribed(bridge) as (microscope, told):
+        now = bridge.now()
+        await bridge.write(notification(bridge, started_at=now - 20, finished_at=now))
+        await told.next()
+        scanning = asyncio.create_task(microscope.scan(REQUEST))
+        # Asked ten times a second, it would be given up by now but for the frame that took long.
+        while bridge.names.count("scan") < 8:
+            async with asyncio.timeout(5):
+                await bridge.event("scan").wait()
+            bridge.event("scan").clear()
+        assert not scanning.done()
+        bridge.refuse.clear()
+        await bridge.write(notification(bridge, frame_id="2"))
+        async with asyncio.timeout(5):
+            frame = await scanning
+
+    assert frame.pixels.shape == (64, 64)
+
+
+async def test_own_work_ends_with_its_last_holder() -> None:
+    """Nested holders, and one in which nothing was done."""
+    work = OwnWork()
+    now = asyncio.get_running_loop().time
+    with work.held():
+        assert not work.may_have_disturbed(now())
+        with work.held():
+            work.begin()
+            assert work.may_have_disturbed(now() + 1)
+            work.end(was_done=True)
+        assert work.may_have_disturbed(now() + 1)
+    ended_at = now()
+    with work.held():
+        work.begin()
+        work.end(was_done=False)
+        assert not work.may_have_disturbed(ended_at + 1)
+
+    assert work.may_have_disturbed(ended_at - 1)
+    assert not work.may_have_disturbed(ended_at + 1)
+
+
+IMAGE = ImageInfo((64, 64), "uint8", 100.0, 101.0, ColumnState(9.0))
+
+
+def test_dates_go_by_the_last_scan_and_never_past_what_an_image_took() -> None:
+    """The earliest of both; without a scan, the way is taken for none."""
+    dates = ImageDates()
+    assert dates.begun_at(IMAGE, came_at=50.0) == 49.0
+
+    dates.note_scan(ImageInfo((64, 64), "uint8", 90.0, 91.0, ColumnState(9.0)), sent_at=35.0)
+
+    assert dates.begun_at(IMAGE, came_at=50.0) == 45.0
+    assert dates.begun_at(IMAGE, came_at=45.5) == 44.5
+
+
+def test_a_clock_that_was_set_is_not_believed() -> None:
+    """An image cannot have been on its way for an hour."""
+    dates = ImageDates()
+    dates.note_scan(ImageInfo((64, 64), "uint8", 3700.0, 3701.0, ColumnState(9.0)), sent_at=40.0)
+
+    assert dates.begun_at(IMAGE, came_at=50.0) == 49.0
+    assert dates.begun_at(IMAGE, came_at=50.0 + LONGEST_WAY_S) == 49.0 + LONGEST_WAY_S
