@@ -251,9 +251,14 @@ async def test_a_slow_judge_misses_the_oldest_and_requests_are_answered() -> Non
                         # Answered on the connection that frames come over.
                         await microscope.ping()
             full = stream.status
-            assert await microscope.set_working_distance(9.002) == pytest.approx(9.002)
             names = [(await stream.get()).name for _ in range(3)]
+            await server.acquire(TILE)
+            await microscope.set_working_distance(9.002)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await stream.get()
 
+    assert stream.status.frames_set_aside == 1, "of a focus that is no more"
     assert (full.frames_waiting, full.frames_dropped, full.frames_missing) == (3, 5, 0)
     assert names == ["6", "7", "8"]
     episodes = [(each["event"], each.get("dropped")) for each in logs if "observed" in each["event"]]
