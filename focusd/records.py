@@ -297,11 +297,32 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class FocusPoint:
+    """Where focus was found by one refocus."""
+
+    point_id: int
+    refocus_id: int
+    found_at: float
+    """Seconds since 1970."""
+    x_mm: float
+    y_mm: float
+    stage_position: StagePosition
+    """All axes; focus at other heights, tilts and rotations is another."""
+    working_distance_mm: float
+    standard_deviation_um: float
+    conditions: ImagingConditions
+    """Of the refocus's scans."""
+    surprise: float | None = None
+    """Its distance from what earlier points had predicted, in standard deviations; ``None`` for the first."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestorePoint:
-    """Where the lens stood before a refocus moved it, and every place it was sent since."""
+    """Where the lens stood before focusd moved it, and every place it was sent since."""
 
     entry_id: int
-    refocus_id: int
+    refocus_id: int | None
+    """``None`` for a move to a predicted focus."""
     original_working_distance_mm: float
     opened_at: float
     commanded_mm: tuple[float, ...] = field(default=())

@@ -2,7 +2,8 @@
 
 ``database``    ``open_store`` and the ``Store`` it gives: the way in
 ``journal``     restore points, durable before the lens moves
-``baselines`` ``references`` ``frames`` ``refocuses`` ``spectra`` ``settings`` ``files``  one table each
+``baselines`` ``references`` ``frames`` ``refocuses`` ``spectra`` ``focus_points`` ``settings`` ``files``
+                one table each
 ``file``        the one connection, the one thread that owns it, transactions
 ``schema``      tables and their versions
 ``rows``        records as JSON rows with a checksum

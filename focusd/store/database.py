@@ -9,6 +9,7 @@ from pathlib import Path
 from focusd.store.baselines import Baselines
 from focusd.store.file import DatabaseFile, StoreProblem
 from focusd.store.files import Files
+from focusd.store.focus_points import FocusPoints
 from focusd.store.frames import KEEP_DAYS, Frames
 from focusd.store.journal import Journal
 from focusd.store.references import References
@@ -27,6 +28,7 @@ class Store:
         spectra: Of those scans, where they were asked for.
         baselines: Reference sharpness by imaging condition.
         references: Spectra in focus by imaging condition.
+        focus_points: Where on the stage focus was found.
         journal: Restore points.
         settings: Runtime state.
     """
@@ -39,6 +41,7 @@ class Store:
         self.spectra = Spectra(file)
         self.baselines = Baselines(file)
         self.references = References(file)
+        self.focus_points = FocusPoints(file)
         self.journal = Journal(file)
         self.settings = Settings(file)
 

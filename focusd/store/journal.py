@@ -43,9 +43,9 @@ class Journal:
         self._file = file
 
     async def open(
-        self, refocus_id: int, original_working_distance_mm: float, opened_at: float
+        self, refocus_id: int | None, original_working_distance_mm: float, opened_at: float
     ) -> RestorePoint:
-        """Write down where the lens stands, before the first move of a refocus."""
+        """Write down where the lens stands, before the first move of a refocus, or of none."""
         _check_finite(original_working_distance_mm)
 
         def work(connection: sqlite3.Connection) -> RestorePoint:

@@ -42,6 +42,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "ALTER TABLE frames ADD COLUMN kept_at REAL",
         "CREATE INDEX frames_by_age ON frames (kept_at) WHERE kept_at IS NOT NULL",
     ),
+    ("CREATE TABLE focus_points (point_id INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL)",),
 )
 
 _KEY_COLUMNS = {
@@ -50,6 +51,7 @@ _KEY_COLUMNS = {
     "spectra": "refocus_id",
     "baselines": "condition",
     "focus_references": "condition",
+    "focus_points": "point_id",
     "files": "path",
     "journal": "entry_id",
     "settings": "name",
