@@ -235,12 +235,13 @@ class Refocus:
                 return RefocusResult(probed.result.value), probed.reason
         reference = await self._references.known(self._looks.conditions)
         search = self._make_search(start_mm, bounds_mm, prior, reference)
+        # What it makes of a scan takes milliseconds, in which the event loop would stand still.
         for place_mm, measurement in seen:
-            search.tell(place_mm, measurement)
+            await asyncio.to_thread(search.tell, place_mm, measurement)
         while (target_mm := search.ask()) is not None:
             readback_mm = await lens.move(target_mm)
             seen_there = await self._looks.at(readback_mm, ScanRole.SEARCH, dwell_factor=search.dwell_factor)
-            search.tell(target_mm, seen_there)
+            await asyncio.to_thread(search.tell, target_mm, seen_there)
         return await self._prove(lens, search, start, start_mm)
 
     async def _probe(
@@ -252,11 +253,11 @@ class Refocus:
     ) -> ProbeOutcome:
         """Find out whether focus is the matter; what is seen on the way is added to ``seen``."""
         probe = Probe(seen[0][0], *bounds_mm, self._settings.depth_of_field_um, prior=prior)
-        probe.tell(*seen[0])
+        await asyncio.to_thread(probe.tell, *seen[0])
         while (target_mm := probe.ask()) is not None:
             readback_mm = await lens.move(target_mm)
             seen.append((target_mm, await self._looks.at(readback_mm, ScanRole.PROBE)))
-            probe.tell(*seen[-1])
+            await asyncio.to_thread(probe.tell, *seen[-1])
         outcome = probe.outcome
         self._update(focus_mm=outcome.mean_mm, focus_sd_um=outcome.sd_um, probability_lost=outcome.p_lost)
         _log.info("probe_finished", result=outcome.result.value, reason=outcome.reason, scans=len(seen))
