@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,10 +25,8 @@ def exact_variance(pixels: NDArray[Any]) -> float:
     laplacian = (
         padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
     )
-    total, squares = (
-        sum(laplacian.ravel().tolist()),
-        sum(value * value for value in laplacian.ravel().tolist()),
-    )
+    # Below 2**63 for any image of up to 10**8 pixels.
+    total, squares = int(laplacian.sum()), int(np.square(laplacian).sum())
     return float(Fraction(pixels.size * squares - total * total, pixels.size**2))
 
 
@@ -59,14 +60,90 @@ def test_it_equals_the_definition_in_whole_numbers(pixels: NDArray[Any]) -> None
     assert np.array_equal(pixels, before)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("shape", [(1031, 517), (64, 32_768), (9000, 64), (700, 1300)])
-def test_strips_join_without_a_seam(dtype: type[np.unsignedinteger[Any]], shape: tuple[int, int]) -> None:
-    """An image of several strips, also ragged ones, gives the same as the formula on the whole."""
+@pytest.mark.parametrize("highest", [255, 4095, 65_535])
+@pytest.mark.parametrize(
+    "shape", [(1031, 517), (2, 10_000), (9000, 64), (700, 1300), (130, 8193), (300, 4096)]
+)
+def test_blocks_join_without_a_seam(highest: int, shape: tuple[int, int]) -> None:
+    """An image of several blocks, one below the other and side by side, gives the exact value."""
     rng = np.random.default_rng(3)
-    pixels: NDArray[Any] = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    dtype = np.uint8 if highest == 255 else np.uint16
+    pixels: NDArray[Any] = rng.integers(0, highest, shape, endpoint=True).astype(dtype)
 
-    assert laplacian_variance(pixels) == pytest.approx(cv2.Laplacian(pixels, cv2.CV_64F).var(), rel=1e-9)
+    found = laplacian_variance(pixels)
+
+    assert found == exact_variance(pixels)
+    assert found == pytest.approx(cv2.Laplacian(pixels, cv2.CV_64F).var(), rel=1e-9)
+
+
+@given(
+    st.integers(0, 139), st.one_of(st.integers(0, 8999), st.integers(4490, 4510)), st.integers(8191, 65_535)
+)
+@settings(max_examples=25, deadline=None)
+def test_one_bright_pixel_anywhere_is_counted(row: int, column: int, level: int) -> None:
+    """A frame of few grey levels is exact also where one pixel, in or beside a block, has far more."""
+    pixels = np.random.default_rng(5).integers(0, 8192, (140, 9000)).astype(np.uint16)
+    pixels[row, column] = level
+
+    assert laplacian_variance(pixels) == exact_variance(pixels)
+
+
+def checkerboard(level: int) -> NDArray[np.uint16]:
+    """Give the image with the largest Laplacian that a grey level can have."""
+    pixels = np.zeros((70, 4100), np.uint16)
+    pixels[::2, ::2] = pixels[1::2, 1::2] = level
+    return pixels
+
+
+@pytest.mark.parametrize("level", [8191, 8192, 16_383, 32_768])
+def test_the_steepest_image_stays_exact(level: int) -> None:
+    """Where the arithmetic goes from 16 bits to more, nothing wraps round."""
+    pixels = checkerboard(level)
+
+    assert laplacian_variance(pixels) == exact_variance(pixels)
+
+
+@pytest.mark.parametrize(("dtype", "across"), [("u1", True), ("u1", False), ("<u2", True)])
+def test_the_largest_frame_is_exact(dtype: str, across: bool) -> None:
+    """A frame of 32,768 x 32,768, whose lines are all one line in memory, scores as that line does."""
+    side = 32_768
+    line = np.random.default_rng(7).integers(0, np.iinfo(dtype).max, side).astype(dtype)
+    frame = (
+        np.broadcast_to(line, (side, side)) if across else np.broadcast_to(line[:, np.newaxis], (side,) * 2)
+    )
+
+    assert laplacian_variance(frame) == exact_variance(np.stack([line, line]))
+
+
+def test_a_file_mapped_into_memory_is_read_in_place(tmp_path: Path) -> None:
+    """A read-only map of a big-endian file gives what the same pixels in memory do."""
+    pixels = np.random.default_rng(8).integers(0, 65_535, (600, 1000)).astype(">u2")
+    pixels.tofile(tmp_path / "frame.raw")
+    mapped = np.memmap(tmp_path / "frame.raw", ">u2", "r", shape=pixels.shape)
+
+    assert laplacian_variance(mapped) == exact_variance(pixels)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
+@pytest.mark.parametrize(
+    "shape", [(3000, 3000), (8, 2_000_000), (2_000_000, 8), (2, 2_000_000), (32_768, 600)]
+)
+def test_the_scratch_does_not_grow_with_the_frame(dtype: str, shape: tuple[int, int]) -> None:
+    """Whatever the frame's size and shape, no more than 1.3 MiB are taken beside it."""
+    line = np.random.default_rng(9).integers(0, 65_535, max(shape)).astype(dtype)
+    frame = np.broadcast_to(line if shape[1] >= shape[0] else line[:, np.newaxis], shape)
+
+    assert peak_bytes(lambda: laplacian_variance(frame)) < 1.3 * 2**20
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """Most memory that some work takes at a time, by Python's own account (numpy's arrays are in it)."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_largest_sums_stay_exact() -> None:
