@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from focusd.api.frame_body import FrameBody
-from focusd.api.rendering import plain
+from focusd.api.rendering import encoded, plain
 from focusd.api.routing import Answer, Call
 from focusd.api.schemas import FrameQuery, FramesQuery, NoBody, NoQuery
 from focusd.errors import NotFoundError
@@ -83,7 +83,7 @@ async def list_frames(call: Call[FramesQuery, NoBody]) -> Answer:
     frames = await call.verbs.store.frames.page(call.query.before, limit + 1)
     more = len(frames) > limit
     page = frames[:limit]
-    return Answer(body={"frames": plain(page), "next": page[-1].frame_id if more else None})
+    return Answer(body=await encoded({"frames": page, "next": page[-1].frame_id if more else None}))
 
 
 async def get_frame(call: Call[NoQuery, NoBody]) -> Answer:

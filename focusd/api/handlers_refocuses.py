@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from focusd.api.problems import ALREADY_FINISHED, ProblemError
-from focusd.api.rendering import plain
+from focusd.api.rendering import encoded, plain
 from focusd.api.routing import Answer, Call
 from focusd.api.schemas import CancelQuery, NoBody, NoQuery, RefocusBody, RefocusesQuery, WaitQuery
 from focusd.errors import NotFoundError
@@ -29,7 +29,7 @@ async def list_refocuses(call: Call[RefocusesQuery, NoBody]) -> Answer:
     records = await call.verbs.store.refocuses.page(call.query.before, limit + 1)
     more = len(records) > limit
     page = [await _current(call, record) for record in records[:limit]]
-    return Answer(body={"refocuses": plain(page), "next": page[-1].refocus_id if more else None})
+    return Answer(body=await encoded({"refocuses": page, "next": page[-1].refocus_id if more else None}))
 
 
 async def get_refocus(call: Call[NoQuery, NoBody]) -> Answer:
@@ -48,7 +48,7 @@ async def get_spectra(call: Call[NoQuery, NoBody]) -> Answer:
     if spectra is None:
         record = await call.verbs.get_refocus(refocus_id)
         raise NotFoundError(f"no spectra of refocus {refocus_id} are kept: {_why_none(record)}")
-    return Answer(body=plain(spectra))
+    return Answer(body=await encoded(spectra))
 
 
 async def cancel_refocus(call: Call[CancelQuery, NoBody]) -> Answer:

@@ -6,6 +6,7 @@ seconds since 1970 (UTC). A float that is not finite is ``null``, for JSON knows
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import math
@@ -68,6 +69,11 @@ def encode(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
     # A lone surrogate in a microscope's text cannot be written as UTF-8.
     return text.encode("utf-8", "replace") + b"\n"
+
+
+async def encoded(value: object) -> Encoded:
+    """Give ``encode`` of ``plain`` of what may be long, e.g. a page of a list, made in a worker thread."""
+    return await asyncio.to_thread(lambda: Encoded(encode(plain(value))))
 
 
 def status_json(status: Status) -> dict[str, Any]:
