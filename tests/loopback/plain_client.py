@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 HEADER = struct.Struct("<16sIIHHI")
 PIECE = struct.Struct("<IiIiI")
@@ -54,7 +55,7 @@ class PlainClient:
         data.settimeout(self.deadline_s)
         return data
 
-    def __enter__(self) -> PlainClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

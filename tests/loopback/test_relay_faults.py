@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import socket
 import struct
 import time
@@ -37,44 +36,6 @@ def take_tiles(client: PlainClient, count: int) -> list[bytes]:
         client.send("ScStopScan")
         client.number("GetWD")
     return tiles
-
-
-def scan_for_ever(port: int, started: Any) -> None:
-    """Begin a continual scan and never read it: for a process that gets killed."""
-    client = PlainClient(port)
-    client.send("DtEnable", 0, 1)
-    client.scan(1, 512, 512, frames=0)
-    client.piece()
-    started.set()
-    time.sleep(60)
-
-
-async def test_a_killed_client_is_not_noticed_by_the_other() -> None:
-    """One process is killed in the middle of a frame; the other client's tiles are all there, and its own."""
-    context = multiprocessing.get_context("fork")
-
-    def scene(port: int) -> None:
-        started = context.Event()
-        with PlainClient(port) as other:
-            other.number("GetWD")
-            victim = context.Process(target=scan_for_ever, args=(port, started))
-            victim.start()
-            assert started.wait(10)
-            assert other.number("GetWD") == 9.0
-            victim.kill()
-            victim.join()
-            victim.close()
-            while other.whole("IsBusy", 0x100):
-                time.sleep(0.002)
-            assert [len(tile) for tile in take_tiles(other, 5)] == [SIDE * SIDE] * 5
-
-    rig = server(time_scale=2.0)
-    async with relayed_rig(rig) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
-        await relayed.until(lambda: len(relayed.of(SessionClosed)) == 2)
-
-    assert [event.session for event in relayed.of(SessionClosed)] == [2, 1]
-    assert [frame.session for frame in relayed.frames[-5:]] == [1] * 5
 
 
 def failing(error: Exception) -> Callable[..., Any]:
