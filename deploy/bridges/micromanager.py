@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -37,6 +38,7 @@ from focusd_bridge import Bridge, BusyError, Image, InstrumentError, Json, OutOf
 from numpy.typing import NDArray
 
 UM_PER_MM = 1e3
+MS_PER_S = 1e3
 MOST_EXPOSURES = 16
 
 
@@ -135,9 +137,12 @@ class MicroManager(focusd_bridge.Instrument):
         return self._full_scale(self._core.getImage())
 
     def image_of(self, taken: NDArray[Any]) -> Image:
-        """Give an image that the core's owner has taken."""
+        """Give an image that the core's owner has just taken; it began an exposure ago."""
         pixels = self._full_scale(taken)
-        return _image(pixels, {"field_of_view_um": self._field_um(pixels.shape[1])})
+        image = _image(pixels, {"field_of_view_um": self._field_um(pixels.shape[1])})
+        finished_at = time.monotonic()
+        started_at = finished_at - self._core.getExposure() / MS_PER_S
+        return replace(image, started_at=started_at, finished_at=finished_at)
 
     def _field_um(self, columns: int) -> float | None:
         # The core knows 0 when nobody has told it.
