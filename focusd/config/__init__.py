@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from focusd.config.base import Section
 from focusd.config.daemon import HttpSettings, LogSettings, StoreSettings, is_loopback
-from focusd.config.focus import BaselineSettings, DriftSettings, RefocusSettings
+from focusd.config.focus import BaselineSettings, DriftSettings, RefocusSettings, SurfaceSettings
 from focusd.config.frames import FolderSettings, FramesSettings, RelaySettings, StreamSettings
 from focusd.config.microscope import Limits, MicroscopeSettings, Timeouts
 from focusd.config.scan import RegionSettings, ScanSettings
@@ -30,6 +30,7 @@ __all__ = [
     "ScanSettings",
     "StoreSettings",
     "StreamSettings",
+    "SurfaceSettings",
     "Timeouts",
     "is_loopback",
 ]
@@ -56,6 +57,8 @@ class Config(Section):
     """When focus counts as lost."""
     refocus: RefocusSettings = RefocusSettings()
     """What is done when focus is lost."""
+    surface: SurfaceSettings = SurfaceSettings()
+    """Focus over the stage."""
     http: HttpSettings = HttpSettings()
     """The control endpoint."""
     store: StoreSettings = StoreSettings()

@@ -102,3 +102,17 @@ class RefocusSettings(Section):
     and reports ``degraded``."""
     cool_down_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     """Pause in ``degraded`` before focusd tries again by itself."""
+
+
+class SurfaceSettings(Section):
+    """Focus over the stage, predicted for the next tile from where refocuses have found it."""
+
+    move: bool = True
+    """Whether the lens goes there at a checkpoint that tells where the next tile is (``POST /v1/checkpoint``
+    with ``position``); never with ``refocus.mode = "advise"``."""
+    max_sd_depths: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Only if the prediction's standard deviation is at most so many depths of field."""
+    min_points: Annotated[int, Field(ge=1, le=500)] = 4
+    """Only if it rests on at least so many points."""
+    max_step_um: Positive = 20.0
+    """Longest such move; what lies farther away is left to a refocus."""
