@@ -305,20 +305,6 @@ async def test_a_client_that_does_not_read_its_answers_is_not_asked_for_more() -
         await asyncio.to_thread(scene, relayed, upstream)
 
 
-async def test_dead_peers_are_looked_for() -> None:
-    """All four sockets of a client ask for signs of life, and send at once."""
-    async with relayed_rig(server()) as relayed:
-        client = await asyncio.to_thread(PlainClient, relayed.relay.port)
-        [session] = relayed.relay._sessions
-        [path] = session._paths._paths
-        assert path._client is not None
-        for sock in (session._client.socket, session._upstream.socket, path._client, path._upstream):
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
-        client.close()
-
-
 async def test_leaving_with_clients_attached_is_quick() -> None:
     """The relay stops in well under a second while clients scan, wait at the gate and sleep."""
 
