@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from focusd.focus.compare import sharper
+from focusd.focus.compare import sharper, sharper_by_shape
 from focusd.focus.measure import Measurement
 
 MIN_Z_SCORE = 2.0
@@ -48,12 +48,14 @@ def decide(
     metric: str,
     probability_nearer: float | None = None,
     settled: bool = True,
+    by_shape: bool = False,
 ) -> Acceptance:
     """Accept the end of a refocus only if its scan is significantly sharper than the start's.
 
     A search with a posterior has more to say than the two pictures, and is bound by it as well: the end must
     also be the likelier place; where it surely is, the pictures need only not to differ. So it is by the
-    metric asked for: a score that fell by more than its standard error forbids to stay.
+    metric asked for: a score that fell by more than its standard error forbids to stay. Where the scans
+    differ in gain, they are compared by a measure in which brightness cancels instead.
 
     Args:
         start: The scan before the lens moved.
@@ -61,15 +63,18 @@ def decide(
         metric: Whose gain is reported.
         probability_nearer: That the end is nearer to focus than the start, where a posterior says so.
         settled: Whether that posterior has settled.
+        by_shape: Whether the scans differ in gain.
     """
-    z_score = sharper(end.spectrum, start.spectrum)
+    compared = sharper_by_shape if by_shape else sharper
+    z_score = compared(end.spectrum, start.spectrum)
     before, after = start.scores[metric], end.scores[metric]
     gain = max(after.value, 0.0) / max(before.value, before.standard_error, 1e-12)
     if not end.quality.is_searchable:
         reason = f"the picture at the end cannot be judged: {end.quality.reason}"
         return Acceptance(False, gain, z_score, reason)
     needed = _needed(probability_nearer, settled=settled)
-    fell = before.value - after.value > math.hypot(before.standard_error, after.standard_error)
+    lost = before.value - after.value
+    fell = not by_shape and lost > math.hypot(before.standard_error, after.standard_error)
     likely = probability_nearer is None or probability_nearer > MIN_PROBABILITY_NEARER
     accepted = z_score >= needed and likely and not fell
     verb = "is sharper" if z_score >= max(needed, MIN_Z_SCORE_SETTLED) else "is not clearly sharper"

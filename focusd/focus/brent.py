@@ -17,11 +17,12 @@ Source of the method: R. P. Brent, Algorithms for Minimization Without Derivativ
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from focusd.focus.asking import Scan, Search
 from focusd.focus.compare import SCALES_PX, Objective, comparison, finest_clear_px
-from focusd.focus.depth import LearnedDepth
+from focusd.focus.depth import BOUND_FACTOR, LearnedDepth
 from focusd.focus.outcome import SearchOutcome, SearchResult
 from focusd.focus.parabola import parabola_vertex
 from focusd.focus.posterior import FocusPosterior, FocusPrior, Observation, focus_posterior
@@ -275,6 +276,7 @@ class BrentSearch(Search):
             sd_um=1000.0 * posterior.sd_mm,
             depth_of_field_um=posterior.depth_of_field_um,
             depth_of_field_sd_um=posterior.depth_of_field_um * posterior.depth_log_sd,
+            by_shape=posterior.by_shape,
             probability_nearer=posterior.probability_nearer(answer_mm, self._start_mm),
         )
 
@@ -340,3 +342,31 @@ class BrentSearch(Search):
 
     def _clipped(self, place_mm: float) -> float:
         return min(max(place_mm, self._low_mm), self._high_mm)
+
+
+def brent_by_shape(
+    scans: Sequence[Scan], prior: FocusPrior, posterior: FocusPosterior, *, max_scans: int
+) -> BrentSearch:
+    """Go on by Brent's method from scans that no model of blur explains.
+
+    What is maximised is fine detail over coarser detail, in which brightness and contrast cancel.
+
+    Args:
+        scans: All there are.
+        prior: Where focus was looked for.
+        posterior: What the model made of the scans; its depth of field counts where it is the finer one, by a
+            factor of 2 at most.
+        max_scans: Most scans asked for.
+    """
+    told_um = prior.depth_of_field_um
+    search = BrentSearch(
+        start_mm=prior.centre_mm,
+        low_mm=prior.low_mm,
+        high_mm=prior.high_mm,
+        depth_of_field_um=min(told_um, max(posterior.depth_of_field_um, told_um / BOUND_FACTOR)),
+        max_scans=max_scans,
+        metric="band_ratio",
+    )
+    for scan in scans:
+        search.tell(scan.working_distance_mm, scan.measurement)
+    return search

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from focusd.focus.measure import Measurement
+from focusd.focus.metrics import band_ratio_of
 from focusd.focus.spectrum import RadialSpectrum, Score, log_energy
 
 SCALES_PX = (1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0)
@@ -77,6 +78,17 @@ def sharper(one: RadialSpectrum, other: RadialSpectrum) -> float:
     return best
 
 
+def sharper_by_shape(one: RadialSpectrum, other: RadialSpectrum) -> float:
+    """Give the evidence that one frame is sharper than another of other brightness, in standard errors.
+
+    Fine detail over coarser detail is compared, in which gain cancels.
+    """
+    mine, theirs = band_ratio_of(one), band_ratio_of(other)
+    level = (mine.value + theirs.value) / 2.0
+    error = math.hypot(mine.standard_error, theirs.standard_error, GAIN_SCATTER * level)
+    return (mine.value - theirs.value) / error if error > 0.0 else 0.0
+
+
 def finest_clear_px(*spectra: RadialSpectrum) -> float | None:
     """Give the finest scale at which all the frames stand clear of noise; ``None`` when there is none."""
     floors = common_floor(*spectra)
@@ -119,15 +131,18 @@ class MetricComparison:
     """By one of the metrics, as it is.
 
     Args:
-        metric: Its name; the measurements must hold it.
+        metric: Its name; the measurements must hold it, but for ``band_ratio``.
     """
 
     def __init__(self, metric: str) -> None:
         self._metric = metric
 
+    def _score(self, scan: Measurement) -> Score:
+        return band_ratio_of(scan.spectrum) if self._metric == "band_ratio" else scan.scores[self._metric]
+
     def sharper(self, one: Measurement, other: Measurement) -> float:
         """By how many standard errors the first scores higher."""
-        mine, theirs = one.scores[self._metric], other.scores[self._metric]
+        mine, theirs = self._score(one), self._score(other)
         error = math.hypot(mine.standard_error, theirs.standard_error)
         if error == 0.0:
             return math.copysign(math.inf, mine.value - theirs.value) if mine.value != theirs.value else 0.0
@@ -135,7 +150,7 @@ class MetricComparison:
 
     def objective(self, scans: Sequence[Measurement]) -> Objective:  # noqa: ARG002 - the metric has one scale
         """Give ``V**-0.5`` of the metric."""
-        return lambda scan: _inverse_root(scan.scores[self._metric])
+        return lambda scan: _inverse_root(self._score(scan))
 
 
 def comparison(metric: str) -> Comparison:

@@ -58,7 +58,12 @@ def log_energy(_pixels: Image, spectrum: RadialSpectrum, _keep: Mask | None = No
 
 
 def band_ratio(_pixels: Image, spectrum: RadialSpectrum, _keep: Mask | None = None, /) -> Score:
-    """Energy of fine detail over that of coarser detail: contrast and brightness cancel.
+    """Energy of fine detail over that of coarser detail: contrast and brightness cancel."""
+    return band_ratio_of(spectrum)
+
+
+def band_ratio_of(spectrum: RadialSpectrum) -> Score:
+    """Give the metric ``band_ratio``, which needs nothing but the spectrum.
 
     With F and C the energies at 1.4 and 4 px above the sloping floor of the noise, the score is
     ``max(F, 0.1 e) / hypot(C, e)``. While there is signal this is ``F / C``. e is half the standard error of

@@ -42,5 +42,7 @@ class SearchOutcome:
     """As this run saw it."""
     depth_of_field_sd_um: float | None = None
     """Its standard deviation."""
+    by_shape: bool = False
+    """Whether the scans differ in gain, so that only the shapes of their spectra tell of focus."""
     probability_nearer: float | None = None
     """Probability that the answer is nearer to focus than the start."""

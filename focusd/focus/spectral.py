@@ -14,6 +14,10 @@ Where the clearest scan so far shows too little above noise, the next ones are a
 and the same dose, a long look at a part of the field tells more of blur than a short one at all of it, since
 the noise in a ring falls with the dwell time and only with the root of the number of pixels.
 
+Where the scans are no blurred copies of one picture, by chi-square, and free gains do not explain it either,
+the model gets no last word: before any answer, and from the fourth scan on, Brent's method goes on from the
+scans there are, by a measure in which brightness cancels (``brent``).
+
 It gives up when the posterior stays wide and no scan differs from another, for then there is nothing to focus
 on; and says so when focus lies beyond the range.
 """
@@ -21,17 +25,27 @@ on; and says so when focus lies beyond the range.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from focusd.focus.asking import Scan, Search
 from focusd.focus.blur import relative_blur
+from focusd.focus.brent import brent_by_shape
 from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px, sharper, times_longer
 from focusd.focus.depth import LearnedDepth
+from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
 from focusd.focus.parabola import parabola_vertex
-from focusd.focus.posterior import DEPTH_LOG_SD, FocusPosterior, FocusPrior, Observation, focus_posterior
+from focusd.focus.posterior import (
+    DEPTH_LOG_SD,
+    MISFIT,
+    FocusPosterior,
+    FocusPrior,
+    Observation,
+    focus_posterior,
+)
 from focusd.focus.spectrum import RadialSpectrum
 
 MAX_SCANS = 8
@@ -149,6 +163,12 @@ class SpectralSearch(Search):
             return self._start_mm
         if len(self._scans) == 1:
             return self._second_place()
+        if len(self._scans) >= GIVE_UP_AFTER and posterior.misfit > MISFIT:
+            return self._without_model(posterior)
+        return self._by_posterior(posterior)
+
+    def _by_posterior(self, posterior: FocusPosterior) -> float | SearchOutcome:
+        """Look around, at a bound or near the vertex, by how much is known."""
         wide = posterior.sd_mm > WIDE_DEPTHS * self._depth_mm
         if len(self._scans) >= GIVE_UP_AFTER and wide and not self._differ():
             return self._nothing_to_see(posterior)
@@ -254,13 +274,27 @@ class SpectralSearch(Search):
                 return self._clipped(place_mm)
         return self._found(posterior)
 
+    def _without_model(self, posterior: FocusPosterior) -> float | SearchOutcome:
+        """The model leaves too much unexplained: go on from these scans by Brent's method."""
+        brent = brent_by_shape(self._scans, self._prior, posterior, max_scans=self._max_scans)
+        place_mm = brent.ask()
+        if place_mm is not None:
+            return place_mm
+        found = brent.outcome
+        if found.working_distance_mm is None:
+            return self._nothing_to_see(posterior)
+        seen, seen_mm = self._shown(found.working_distance_mm)
+        return replace(found, verified_by=seen, verified_at_mm=seen_mm, by_shape=True)
+
     def _open_side(self, offset: np.ndarray) -> float:
         """1 where the scans that matter lie above the vertex, so that the next belongs below, else -1."""
         if _brackets(offset):
             return -math.copysign(1.0, offset[np.argmax(np.abs(offset))])
         return math.copysign(1.0, offset[np.argsort(np.abs(offset))[1]])
 
-    def _found(self, posterior: FocusPosterior) -> SearchOutcome:
+    def _found(self, posterior: FocusPosterior) -> float | SearchOutcome:
+        if posterior.misfit > MISFIT:
+            return self._without_model(posterior)
         answer_mm = self._finished(posterior.mean_mm)
         return self._ended(
             answer_mm,
@@ -291,22 +325,29 @@ class SpectralSearch(Search):
         posterior = self._posterior
         if posterior is None:
             return SearchOutcome(answer_mm, result, reason)
-        scan = self._nearest(answer_mm)
-        away_mm = abs(scan.working_distance_mm - answer_mm)
-        within = NEAR_DEPTHS if scan.working_distance_mm == self._start_mm else VERIFIED_DEPTHS
-        shown = away_mm <= within * self._depth_mm
+        seen, seen_mm = self._shown(answer_mm)
         return SearchOutcome(
             working_distance_mm=answer_mm,
             result=result,
             reason=reason,
-            verified_by=scan.measurement if shown else None,
-            verified_at_mm=scan.working_distance_mm if shown else None,
+            verified_by=seen,
+            verified_at_mm=seen_mm,
             mean_mm=posterior.mean_mm,
             sd_um=1000.0 * posterior.sd_mm,
             depth_of_field_um=posterior.depth_of_field_um,
             depth_of_field_sd_um=posterior.depth_of_field_um * posterior.depth_log_sd,
+            by_shape=posterior.by_shape,
             probability_nearer=posterior.probability_nearer(answer_mm, self._start_mm),
         )
+
+    def _shown(self, answer_mm: float) -> tuple[Measurement | None, float | None]:
+        """Give the scan that shows what an answer is worth, and its place, if there is one."""
+        scan = self._nearest(answer_mm)
+        away_mm = abs(scan.working_distance_mm - answer_mm)
+        within = NEAR_DEPTHS if scan.working_distance_mm == self._start_mm else VERIFIED_DEPTHS
+        if away_mm > within * self._depth_mm:
+            return None, None
+        return scan.measurement, scan.working_distance_mm
 
     def _finished(self, vertex_mm: float) -> float:
         """Move the vertex to that of the parabola through the scans next to it, by a little at most."""

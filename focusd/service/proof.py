@@ -97,6 +97,7 @@ class Prover:
             metric=self._settings.metric,
             probability_nearer=outcome.probability_nearer,
             settled=outcome.result is SearchResult.FOUND,
+            by_shape=outcome.by_shape,
         )
 
     def _seen_at(self, outcome: SearchOutcome, place_mm: float) -> Measurement | None:
