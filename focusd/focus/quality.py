@@ -25,6 +25,8 @@ px: textures stay above it to 20 depths of field at 20 electrons a pixel, empty 
 UNSCANNED_FRACTION = 1.0 / 32.0
 """Share of the rows that must be blank at the bottom: fewer do not move a score."""
 _SAMPLED_ROWS = 33
+_PIECE_BYTES = 1 << 19
+"""A piece that is looked at in several ways fits the second-level cache, with what is worked out of it."""
 _CONVERTER_CEILINGS = (255, 1023, 4095, 16_383, 65_535)
 """Highest grey level of converters of 8, 10, 12, 14 and 16 bits; 16-bit images often hold fewer."""
 
@@ -64,18 +66,14 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum, keep: NDArray[np.bool_] | N
         keep: Pixels that count; all of them when not given.
     """
     half_scanned = (keep is None or bool(keep[-1].any())) and _is_half_scanned(pixels)
-    if keep is not None:
-        pixels = pixels[keep][np.newaxis]
-    mean = float(cv2.sumElems(pixels)[0]) / pixels.size
+    levels = _levels(pixels if keep is None else pixels[keep])
     # Both sums are whole numbers below 2**63, so the difference of large numbers loses nothing that shows.
-    variance = float(cv2.norm(pixels, cv2.NORM_L2SQR)) / pixels.size - mean**2
-    deviation = math.sqrt(max(variance, 0.0))
-    lowest, highest, _, _ = cv2.minMaxLoc(pixels)
-    ceiling = next(level for level in _CONVERTER_CEILINGS if highest <= level)
-    saturated = _share_at(pixels, ceiling) if highest == ceiling else 0.0
+    deviation = math.sqrt(max(levels.mean_square - levels.mean**2, 0.0))
+    ceiling = next(level for level in _CONVERTER_CEILINGS if levels.highest <= level)
+    saturated = levels.highest_fraction if levels.highest == ceiling else 0.0
     clarity = max(signal_to_noise(spectrum, sigma_px) for sigma_px in COARSE_SCALES_PX)
     reason: str | None = None
-    if highest - lowest < MIN_GREY_LEVELS - 1:
+    if levels.highest - levels.lowest < MIN_GREY_LEVELS - 1:
         reason = "blank"
     elif half_scanned:
         reason = "half_scanned"
@@ -87,18 +85,53 @@ def assess(pixels: Pixels, spectrum: RadialSpectrum, keep: NDArray[np.bool_] | N
         judgeable=reason is None,
         reason=reason,
         saturated_fraction=saturated,
-        dark_fraction=_share_at(pixels, 0) if lowest == 0 else 0.0,
-        mean_level=mean,
+        dark_fraction=levels.dark_fraction,
+        mean_level=levels.mean,
         contrast=deviation / ceiling,
         signal_to_noise=clarity,
         deviation_level=deviation,
     )
 
 
-def _share_at(pixels: Pixels, level: int) -> float:
-    if level == 0:
-        return 1.0 - cv2.countNonZero(pixels) / pixels.size
-    return float(np.count_nonzero(pixels == level)) / pixels.size
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """How the grey levels of a frame are distributed."""
+
+    lowest: int
+    highest: int
+    mean: float
+    mean_square: float
+    dark_fraction: float
+    """Share of the pixels at zero."""
+    highest_fraction: float
+    """Share at the highest level, where that is a converter's ceiling."""
+
+
+def _levels(pixels: Pixels) -> _Levels:
+    """Go over the pixels, a contiguous array, piece by piece: each comes from memory once."""
+    line = pixels.reshape(1, -1)
+    total = squares = 0.0
+    dark, at_ceiling = 0, dict.fromkeys(_CONVERTER_CEILINGS, 0)
+    lowest, highest = _CONVERTER_CEILINGS[-1], 0
+    step = _PIECE_BYTES // pixels.itemsize
+    for begin in range(0, pixels.size, step):
+        piece = line[:, begin : begin + step]
+        total += cv2.sumElems(piece)[0]
+        squares += cv2.norm(piece, cv2.NORM_L2SQR)
+        least, most, _, _ = cv2.minMaxLoc(piece)
+        lowest, highest = min(lowest, int(least)), max(highest, int(most))
+        if least == 0:
+            dark += piece.size - cv2.countNonZero(piece)
+        if most in at_ceiling:
+            at_ceiling[int(most)] += int(np.count_nonzero(piece == most))
+    return _Levels(
+        lowest=lowest,
+        highest=highest,
+        mean=total / pixels.size,
+        mean_square=squares / pixels.size,
+        dark_fraction=dark / pixels.size,
+        highest_fraction=at_ceiling.get(highest, 0) / pixels.size,
+    )
 
 
 def _is_half_scanned(pixels: Pixels) -> bool:
@@ -109,12 +142,11 @@ def _is_half_scanned(pixels: Pixels) -> bool:
     """
     rows = pixels.shape[0]
     fill = pixels[-1, -1]
-    needed = max(2, round(rows * UNSCANNED_FRACTION))
-    if not (pixels[-needed:] == fill).all():
-        return False
-    blank = needed
+    blank = 0
     while blank < rows and (pixels[-blank - 1] == fill).all():
         blank += 1
+    if blank < max(2, round(rows * UNSCANNED_FRACTION)):
+        return False
     scanned = max(rows - blank - 1, 1)
     sample = pixels[np.linspace(0, scanned - 1, _SAMPLED_ROWS).astype(int)].astype(np.float32)
     distance = np.abs(sample - float(fill)).mean(axis=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from focusd.errors import ImageError
 from focusd.focus.laplacian import laplacian_variance
+from tests.unit.focus.memory import peak_bytes
 
 
 def exact_variance(pixels: NDArray[Any]) -> float:
@@ -134,16 +133,6 @@ def test_the_scratch_does_not_grow_with_the_frame(dtype: str, shape: tuple[int, 
     frame = np.broadcast_to(line if shape[1] >= shape[0] else line[:, np.newaxis], shape)
 
     assert peak_bytes(lambda: laplacian_variance(frame)) < 1.3 * 2**20
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """Most memory that some work takes at a time, by Python's own account (numpy's arrays are in it)."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_the_largest_sums_stay_exact() -> None:

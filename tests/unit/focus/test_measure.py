@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from focusd.focus.laplacian import laplacian_variance
 from focusd.focus.measure import measure
 from focusd.focus.metrics import METRICS
 from focusd.frame import Pixels, ScanRegion
+from tests.unit.focus.memory import peak_bytes
 from tests.unit.focus.optics import blurred, exposed, texture
 
 
@@ -29,6 +31,18 @@ def test_all_is_read_off_one_frame() -> None:
     assert found.laplacian_variance == laplacian_variance(pixels) == found.scores["laplacian_variance"].value
     assert found.quality.judgeable
     assert found.scores["log_energy"] == METRICS["log_energy"].score(pixels, found.spectrum)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_memory_taken_does_not_grow_with_the_frame(dtype: type[np.unsignedinteger[Any]]) -> None:
+    """What the monitor asks of a frame takes a few MiB beside it, also of clipped, empty and large frames."""
+    small, large = (np.zeros((side, side), dtype) for side in (1024, 4096))
+    small[::3, ::5] = large[::3, ::5] = np.iinfo(dtype).max
+
+    peaks = [peak_bytes(partial(measure, pixels, ["log_energy", "band_ratio"])) for pixels in (small, large)]
+
+    assert peaks[1] < peaks[0] + 2**20
+    assert peaks[1] < 8 * 2**20
 
 
 def test_other_layouts_are_taken_too() -> None:

@@ -110,3 +110,19 @@ def test_the_figures_are_those_of_the_frame() -> None:
     assert found.mean_level == pytest.approx(float(pixels.mean()))
     assert found.contrast == pytest.approx(float(pixels.std()) / 255.0)
     assert found.dark_fraction == pytest.approx(float((pixels == 0).mean()))
+
+
+def test_the_figures_are_those_of_a_large_frame() -> None:
+    """A frame that is looked at piece by piece has the figures of the whole; only its own top is clipping."""
+    random = np.random.default_rng(2)
+    pixels = random.integers(3, 1020, (1024, 1024)).astype(np.uint16)
+    pixels[:40, :100] = 0
+    pixels[:300] = np.where(pixels[:300] > 900, 1023, pixels[:300])
+    pixels[900:905] = 4095
+
+    found = quality(pixels)
+
+    assert found.mean_level == pytest.approx(float(pixels.mean()))
+    assert found.contrast == pytest.approx(float(pixels.std()) / 4095.0)
+    assert found.dark_fraction == pytest.approx(4000 / pixels.size)
+    assert found.saturated_fraction == pytest.approx(5 / 1024)

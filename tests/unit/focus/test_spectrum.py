@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -52,14 +53,49 @@ def test_a_wave_shows_at_its_frequency() -> None:
     assert spectrum.frequency[int(np.argmax(spectrum.power))] == pytest.approx(0.11, rel=0.12)
 
 
-def test_a_large_frame_is_sampled_all_over() -> None:
-    """Detail in one corner of a large frame only still shows, at the share of the patches that see it."""
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (512, 1536), (1536, 1536)])
+def test_detail_anywhere_in_a_large_frame_counts(top: int, left: int) -> None:
+    """Of 2048 x 2048 px every part is seen: detail in a sixteenth of it shows at a sixteenth of its power."""
     pixels = np.full((2048, 2048), 128, np.uint8)
-    pixels[1024:, 1024:] = noise((1024, 1024), 20.0, 2)
+    pixels[top : top + 512, left : left + 512] = noise((512, 512), 20.0, 2)
 
     spectrum = radial_spectrum(pixels)
 
-    assert spectrum.corner_power == pytest.approx(100.0, rel=0.03)
+    assert spectrum.corner_power == pytest.approx(25.0, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", [(4096, 4096), (8192, 8192), (3000, 10_000)])
+def test_a_quarter_of_a_larger_frame_is_seen(shape: tuple[int, int]) -> None:
+    """The number of independent modes tells how many patches of 512 px a large frame was sampled by."""
+    patch = radial_spectrum(np.zeros((512, 512), np.uint8))
+
+    spectrum = radial_spectrum(np.broadcast_to(np.uint8(0), shape))
+
+    seen = float(spectrum.modes.sum() / patch.modes.sum()) * 512**2 / (shape[0] * shape[1])
+    assert 0.23 < seen < 0.27
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 65), (65, 64), (97, 129), (66, 70), (120, 500)])
+def test_the_rings_are_those_of_the_whole_frequency_plane(shape: tuple[int, int]) -> None:
+    """Each ring's power and modes are what an independent transform of the whole plane gives."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(120.0, 20.0, shape) + 40.0 * np.sin(np.arange(shape[1]) / 4)
+    pixels = np.clip(values, 0, 255).astype(np.uint8)
+    window = np.outer(*(np.hanning(side + 2)[1:-1] for side in shape))
+    mean = float((window * pixels).sum() / window.sum())
+    power = np.abs(np.fft.fft2(window * (pixels - mean))) ** 2 / np.square(window).sum()
+    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(side) for side in shape), indexing="ij"))
+
+    spectrum = radial_spectrum(pixels)
+
+    edges = np.geomspace(1.6 / min(shape), 0.5, 37)
+    rings = [(frequency >= low) & (frequency < high) for low, high in pairwise(edges)]
+    rings[-1] |= frequency == 0.5
+    rings = [ring for ring in rings if ring.any()]
+    assert spectrum.power == pytest.approx([power[ring].mean() for ring in rings], rel=1e-4)
+    assert spectrum.corner_power == pytest.approx(power[frequency > 0.5].mean(), rel=1e-4)
+    shares = np.array([ring.sum() for ring in rings]) / sum(ring.sum() for ring in rings)
+    assert spectrum.modes / spectrum.modes.sum() == pytest.approx(shares)
 
 
 def test_a_small_image_is_refused() -> None:
