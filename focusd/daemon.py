@@ -20,11 +20,13 @@ from focusd.config import Config
 from focusd.errors import ConfigError
 from focusd.focus import replay
 from focusd.focus.metrics import METRICS
+from focusd.framepool import FRAMES
 from focusd.microscope.registry import connect, driver_names
 from focusd.notify import Notifier
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.intake import taking_files
 from focusd.service.looplag import LoopLag
+from focusd.service.spare_memory import give_memory_back
 from focusd.service.status import Status
 from focusd.service.streaming import stream_of, subscribing, taking_stream
 from focusd.service.supervisor import PAUSED_SETTING, Supervisor
@@ -119,12 +121,14 @@ async def running(
                 lag = group.create_task(
                     LoopLag(supervisor.note_loop_lag).watch(), name="lag of the event loop"
                 )
+                memory = group.create_task(give_memory_back(FRAMES), name="memory of frames")
                 house = group.create_task(keep_house(store), name="housekeeping of the store")
                 try:
                     yield Daemon(url, supervisor)
                 finally:
                     notifier.stopping()
             lag.cancel()
+            memory.cancel()
             house.cancel()
             watchdog.cancel()
             owner.cancel()
