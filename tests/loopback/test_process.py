@@ -66,15 +66,15 @@ async def process(config: Path, **environment: str) -> AsyncIterator[asyncio.sub
         await child.stderr.read()
 
 
-async def until_event(child: asyncio.subprocess.Process, name: str) -> dict[str, object]:
-    """Read the log up to an event, and give it; every line must be JSON."""
+async def until_event(child: asyncio.subprocess.Process, *names: str) -> dict[str, object]:
+    """Read the log up to one of some events, and give it; every line must be JSON."""
     assert child.stderr is not None
     async with asyncio.timeout(30):
         while line := await child.stderr.readline():
             event: dict[str, object] = json.loads(line)
-            if event["event"] == name:
+            if event["event"] in names:
                 return event
-    pytest.fail(f"the process ended before {name}")
+    pytest.fail(f"the process ended before {' or '.join(names)}")
 
 
 async def until(condition: Callable[[], bool]) -> None:
