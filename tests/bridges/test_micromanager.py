@@ -81,7 +81,7 @@ async def test_the_bridge_keeps_every_rule(tmp_path: Path) -> None:
 
     skipped = with_outcome(findings, Outcome.SKIP)
     assert failures(findings) == {}
-    assert set(skipped) == {"stigmator", "auto-contrast", "blanker", "frames"}
+    assert set(skipped) == {"stigmator", "auto-contrast", "blanker", "subscribe", "frames"}
 
 
 # --- what a camera and a drive become ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from focusd.cli.bridge.bench import CheckOptions
 from focusd.cli.bridge.rules import RULES
 from focusd.cli.bridge.run import Outcome
+from focusd.frame import ScanRequest
+from focusd.simulator.bridge_owner import OwnersHabits, acquire_tiles
 from focusd.simulator.bridge_server import BridgeServer
 from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.faults import Faults
@@ -35,10 +38,23 @@ async def test_the_simulated_bridge_keeps_every_rule() -> None:
         findings = await run(server.port, OPTIONS)
 
     assert failures(findings) == {}
-    assert list(with_outcome(findings, Outcome.SKIP)) == ["capabilities"]
+    assert list(with_outcome(findings, Outcome.SKIP)) == ["frames", "capabilities"]
     assert [finding.rule for finding in findings] == list(RULES)
     assert server.column.working_distance_mm == START_MM
     assert {move.requested_mm for move in server.column.moves} == {START_MM, START_MM + 0.005}
+
+
+async def test_the_owners_frames_are_waited_for() -> None:
+    """They come while the check goes on, and are whole, named and dated."""
+    habits = OwnersHabits(ScanRequest(64, 64, 1.0), interval_s=0.02)
+    async with serve() as server, asyncio.TaskGroup() as group:
+        owner = group.create_task(acquire_tiles(server, habits))
+        findings = await run(server.port, replace(OPTIONS, frames_s=10.0))
+        owner.cancel()
+
+    seen = {finding.rule.name: finding for finding in findings}["frames"]
+    assert seen.outcome is Outcome.PASS, seen.detail
+    assert int(seen.detail.split()[0]) >= 1
 
 
 async def test_a_bridge_without_capabilities_is_a_bridge() -> None:
@@ -48,7 +64,7 @@ async def test_a_bridge_without_capabilities_is_a_bridge() -> None:
 
     assert failures(findings) == {}
     assert set(with_outcome(findings, Outcome.SKIP)) == {
-        "ping", "stigmator", "auto-contrast", "blanker", "frames",
+        "ping", "stigmator", "auto-contrast", "blanker", "subscribe", "frames",
     }  # fmt: skip
 
 
@@ -125,7 +141,7 @@ async def test_a_late_answer_is_found_out() -> None:
     async with broken(Habits(spoil=once_more)) as (_, port):
         failed = failures(await run(port, OPTIONS))
 
-    assert list(failed) == ["frames"]
+    assert list(failed) == ["subscribe"]
 
 
 async def test_a_lens_that_cannot_be_put_back_is_told() -> None:

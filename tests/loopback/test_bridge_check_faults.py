@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -179,6 +180,35 @@ def frame(**changes: Any) -> Callable[[Exchange], bytes]:
     return spoil
 
 
+def error_for(method: str) -> Callable[[Exchange], bytes]:
+    """Refuse what is among the capabilities."""
+
+    def spoil(each: Exchange) -> bytes:
+        if each.method != method:
+            return framed(each.answer, each.payload)
+        error = {"code": -32010, "message": "not today"}
+        return framed({"jsonrpc": "2.0", "id": each.answer["id"], "error": error})
+
+    return spoil
+
+
+@dataclass
+class ScansAsFrames:
+    """Tell of what a client has asked for as if the owner had acquired it."""
+
+    once_subscribed: bool = False
+
+    def __call__(self, each: Exchange) -> bytes:
+        """Send a frame along with each image."""
+        data = framed(each.answer, each.payload)
+        if each.method == "subscribe":
+            self.once_subscribed = False
+        if each.method != "scan" or self.once_subscribed or "error" in each.answer:
+            return data
+        params = {**each.result, "frame_id": "1"}
+        return data + framed({"jsonrpc": "2.0", "method": "frame", "params": params}, each.payload)
+
+
 FAULTS: list[tuple[str, Habits, set[str]]] = [
     ("protocol 2", Habits(spoil=answer("hello", protocol=2)), {"hello"}),
     ("no limits", Habits(spoil=answer("hello", limits=None)), {"hello"}),
@@ -225,6 +255,10 @@ FAULTS: list[tuple[str, Habits, set[str]]] = [
     ("a stigmator of words", Habits(spoil=answer("get_stigmator", x_percent="left")), {"stigmator"}),
     ("contrast not let go", Habits(spoil=answer("freeze_auto_contrast", frozen=True)), {"auto-contrast"}),
     ("beam stays blanked", Habits(spoil=answer("blank_beam", blanked=True)), {"blanker"}),
+    ("no subscription", Habits(spoil=error_for("subscribe")), {"subscribe"}),
+    ("frames to everybody", Habits(spoil=ScansAsFrames()), {"subscribe"}),
+    ("scans told as frames", Habits(spoil=ScansAsFrames(once_subscribed=True)), {"subscribe"}),
+    ("frames of another clock", Habits(spoil=frame(started_at=4e9, finished_at=4e9)), {"frames"}),
     ("frames without an id", Habits(spoil=frame(frame_id=None)), {"frames"}),
     ("frames without a state", Habits(spoil=frame(state=None)), {"frames"}),
     ("more than it says", Habits(answers_before=secret_ping, capabilities=()), {"capabilities"}),

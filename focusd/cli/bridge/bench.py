@@ -46,6 +46,7 @@ class CheckOptions:
         side_px: Width and height of the scans.
         dwell_time_us: Dwell time of the scans.
         timeout_s: For an answer.
+        frames_s: How long frames of the owner's are waited for.
     """
 
     moves: bool = True
@@ -55,6 +56,7 @@ class CheckOptions:
     side_px: int = 256
     dwell_time_us: float = 1.0
     timeout_s: float = 5.0
+    frames_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

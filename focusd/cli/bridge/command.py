@@ -46,6 +46,16 @@ Dwell = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.05, max=600.0, metavar="S", help="How long to wait for an answer.")
 ]
+Frames = Annotated[
+    float,
+    typer.Option(
+        "--frames",
+        min=0.0,
+        max=3600.0,
+        metavar="S",
+        help="How long to wait for images of the owner's; have some acquired meanwhile.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 _COLOURS = {"pass": typer.colors.GREEN, "fail": typer.colors.RED, "skip": typer.colors.YELLOW}
@@ -61,6 +71,7 @@ def check(  # noqa: PLR0913 - one argument an option
     side: Side = 256,
     dwell_us: Dwell = 1.0,
     timeout: Timeout = 5.0,
+    frames: Frames = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Check whether a bridge keeps the rules of the protocol, one line a rule.
@@ -76,7 +87,12 @@ def check(  # noqa: PLR0913 - one argument an option
 
     from focusd.cli.bridge.bench import CheckOptions
 
-    for name, value in (("--step-um", step_um), ("--tolerance-um", tolerance_um), ("--timeout", timeout)):
+    for name, value in (
+        ("--step-um", step_um),
+        ("--tolerance-um", tolerance_um),
+        ("--timeout", timeout),
+        ("--frames", frames),
+    ):
         if not math.isfinite(value):
             raise typer.BadParameter("must be a number", param_hint=name)
     host, port = parse_address(address)
@@ -88,6 +104,7 @@ def check(  # noqa: PLR0913 - one argument an option
         side_px=side,
         dwell_time_us=dwell_us,
         timeout_s=timeout,
+        frames_s=frames,
     )
     findings = asyncio.run(_run(host, port, options, show=not as_json))
     counts = Counter(finding.outcome.value for finding in findings)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from focusd.cli.bridge.bench import Bench, SkippedRuleError, read, refusal, success
 from focusd.cli.bridge.talk import BrokenRuleError
-from focusd.errors import RemoteProtocolError
 from focusd.protocol.bridge_rpc import Params
-from focusd.protocol.bridge_values import Fields, parse_image
+from focusd.protocol.bridge_values import Fields
 
 _STIGMATOR = ("x_percent", "y_percent")
 
@@ -44,24 +43,6 @@ async def blanker(bench: Bench) -> str:
     bench.demand_capability("blank_beam")
     await _switch(bench, "blank_beam", "blanked")
     return ""
-
-
-async def frames(bench: Bench) -> str:
-    """Subscribe; what comes by itself must be whole images with ids of their own."""
-    bench.demand_capability("subscribe")
-    success(await bench.ask("subscribe"), "subscribe")
-    # While the bridge is asked for something, its owner's images come in between.
-    await bench.state()
-    talk = await bench.talk()
-    told = [(each.params, size) for each, size in talk.notifications if each.method == "frame"]
-    try:
-        infos = [parse_image(params, size, "frame") for params, size in told]
-    except RemoteProtocolError as error:
-        raise BrokenRuleError(str(error)) from error
-    names = [info.frame_id for info in infos]
-    if "" in names or len(set(names)) < len(names):
-        raise BrokenRuleError(f"each frame needs a frame_id of its own, got {names}")
-    return f"{len(infos)} frames came meanwhile"
 
 
 async def without_capability(bench: Bench) -> str:

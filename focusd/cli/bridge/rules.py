@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from focusd.cli.bridge import lens_rules, optional_rules, scan_rules, wire_rules
+from focusd.cli.bridge import frame_rules, lens_rules, optional_rules, scan_rules, wire_rules
 from focusd.cli.bridge.bench import Bench
 
 
@@ -48,7 +48,8 @@ RULES: tuple[Rule, ...] = (
     Rule("stigmator", "the stigmator stays where it is set", optional_rules.stigmator),
     Rule("auto-contrast", "freeze_auto_contrast holds and lets go", optional_rules.auto_contrast),
     Rule("blanker", "blank_beam blanks and lets on", optional_rules.blanker),
-    Rule("frames", "subscribe is answered, frames are whole images", optional_rules.frames),
+    Rule("subscribe", "subscribe is answered; a client's scan is no frame", frame_rules.subscription),
+    Rule("frames", "frames are whole images, each with its id and times", frame_rules.frames),
     Rule("capabilities", "a method not among them is an error", optional_rules.without_capability),
     Rule("quiet", "no answer comes that nobody asked for", wire_rules.quiet),
     Rule("as-found", "the lens can be put back where it was found", lens_rules.as_found),

@@ -51,7 +51,7 @@ def test_a_good_bridge_is_told_line_by_line(focusd: Focusd, simulated_port: int)
         "PASS  hello           hello tells protocol 1 and limits.working_distance_mm [low, high]: "
         "focusd simulated microscope 1, 4 to 30 mm"
     )
-    assert summary == "25 passed, 0 failed, 2 skipped"
+    assert summary == "25 passed, 0 failed, 3 skipped"
 
 
 def test_a_good_bridge_is_told_as_json(focusd: Focusd, simulated_port: int) -> None:
@@ -62,7 +62,7 @@ def test_a_good_bridge_is_told_as_json(focusd: Focusd, simulated_port: int) -> N
 
     report = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert (report["passed"], report["failed"], report["skipped"]) == (26, 0, 1)
+    assert (report["passed"], report["failed"], report["skipped"]) == (26, 0, 2)
     assert report["address"] == f"127.0.0.1:{simulated_port}"
     assert report["rules"][0] == {
         "name": "hello",
