@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from pydantic import TypeAdapter
 
@@ -18,7 +17,11 @@ from focusd.records import FileNote, FileOutcome
 from focusd.store.file import DatabaseFile
 from focusd.store.rows import Row, RowFormat
 
+NOTES_AT_ONCE = 2000
+
 _ROWS = RowFormat("files", TypeAdapter(FileNote))
+_FIRST = "SELECT path, record, crc FROM files WHERE path >= ? AND path < ? ORDER BY path LIMIT ?"
+_NEXT = "SELECT path, record, crc FROM files WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
 
 
 class Files:
@@ -27,22 +30,24 @@ class Files:
     def __init__(self, file: DatabaseFile) -> None:
         self._file = file
 
-    async def under(self, folder: str) -> list[FileNote]:
-        """Give the notes on the files of a folder and its subfolders; none if it was never watched."""
+    async def under(self, folder: str) -> AsyncIterator[list[FileNote]]:
+        """Give the notes on the files of a folder and its subfolders, some at a time; none if not begun."""
         # "0" is the character after "/".
-        return await self._file.select(
-            _ROWS,
-            "SELECT path, record, crc FROM files WHERE path >= ? AND path < ?",
-            (f"{folder}/", f"{folder}0"),
-        )
+        start, end = f"{folder}/", f"{folder}0"
+        notes = await self._file.select(_ROWS, _FIRST, (start, end, NOTES_AT_ONCE))
+        while notes:
+            yield notes
+            notes = await self._file.select(_ROWS, _NEXT, (notes[-1].file.path, end, NOTES_AT_ONCE))
 
-    async def begin(self, folder: str, skipped: Iterable[FrameFile]) -> None:
-        """Note that a folder is watched from now on, and which of its files are not to be judged."""
+    async def skip(self, files: Iterable[FrameFile]) -> None:
+        """Note that files are not to be judged."""
         now = time.time()
-        begun = FileNote(FrameFile(f"{folder}/", 0, 0), FileOutcome.BEGUN, now)
-        # Packed where it is written, on the store's thread: there may be very many.
-        notes = (FileNote(file, FileOutcome.SKIPPED, now) for file in skipped)
-        await self._put(chain([begun], notes))
+        # Packed where it is written, on the store's thread.
+        await self._put(FileNote(file, FileOutcome.SKIPPED, now) for file in files)
+
+    async def begin(self, folder: str) -> None:
+        """Note that a folder is watched from now on."""
+        await self._put([FileNote(FrameFile(f"{folder}/", 0, 0), FileOutcome.BEGUN, time.time())])
 
     async def reading(self, file: FrameFile, tries: int) -> None:
         """Note that a file is about to be read, by so many runs of focusd up to this one."""

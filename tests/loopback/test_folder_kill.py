@@ -16,6 +16,7 @@ from focusd.records import FileOutcome
 from focusd.store.database import open_store
 from tests.loopback.test_folder import image
 from tests.loopback.test_process import process
+from tests.unit.store.records_made import notes_under
 
 FILES = int(os.environ.get("FOLDER_KILL_FILES", "150"))
 """More of them, and more kills, by hand."""
@@ -112,7 +113,7 @@ async def test_files_appearing_while_the_daemon_is_killed_twice_are_judged_once_
 
     async with open_store(state, max_frames=100_000) as store:
         verdicts = await store.frames.page(None, 2 * FILES)
-        notes = await store.files.under(str(folder))
+        notes = await notes_under(store.files, str(folder))
         problems = store.problems
     assert sorted(one.file or "" for one in verdicts) == [str(path) for path in sorted(folder.iterdir())]
     assert len(verdicts) == FILES

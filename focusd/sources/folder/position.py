@@ -5,28 +5,18 @@ The store holds it; here is a copy for looking up, which is changed only after t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Set
+from itertools import islice
 
 from focusd.frame import FrameFile
 from focusd.records import FileOutcome
-from focusd.sources.folder.readiness import Sighting
 from focusd.store.files import Files
 
 KEPT_GONE = 10_000
 """Notes on files that are gone are kept for so many, because a file or a whole share may come back."""
 
-
-@dataclass(slots=True)
-class Compared:
-    """The files of a folder beside those that are done with."""
-
-    left: list[Sighting] = field(default_factory=list)
-    """Not done with."""
-    present: set[str] = field(default_factory=set)
-    """Paths of all."""
-    gone: list[str] = field(default_factory=list)
-    """Done with, and not there any more."""
+SKIPPED_AT_ONCE = 1000
+"""Files noted in one transaction, so that others get their turn with the store."""
 
 
 class ReadPosition:
@@ -49,25 +39,29 @@ class ReadPosition:
 
     async def recall(self) -> None:
         """Take up what the store knows; ``StoreError`` if it cannot be read."""
-        notes = await self._files.under(self._folder)
         self._done = {}
-        self.is_begun = bool(notes)
-        unfinished = {}
-        for note in notes:
-            if note.outcome is FileOutcome.READING:
-                unfinished[note.file] = note.tries
-            else:
-                self.done(note.file)
+        self.is_begun = False
+        unfinished: dict[FrameFile, int] = {}
+        async for notes in self._files.under(self._folder):
+            for note in notes:
+                if note.outcome is FileOutcome.READING:
+                    unfinished[note.file] = note.tries
+                else:
+                    self.done(note.file)
+                    self.is_begun = self.is_begun or note.file.path == f"{self._folder}/"
         if self._ended is None:
             self._ended = unfinished
 
     async def begin(self, skipped: Iterable[FrameFile]) -> None:
         """Watch from now on, without the files that are skipped; ``StoreError`` if that cannot be kept."""
-        files = list(skipped)
-        await self._files.begin(self._folder, files)
+        left = iter(skipped)
+        while files := list(islice(left, SKIPPED_AT_ONCE)):
+            await self._files.skip(files)
+            for file in files:
+                self.done(file)
+        # Only now: what ends before this is begun anew.
+        await self._files.begin(self._folder)
         self.is_begun = True
-        for file in files:
-            self.done(file)
 
     async def reading(self, file: FrameFile) -> int:
         """Note that a file is about to be read; give how many earlier runs of focusd ended while it was."""
@@ -84,20 +78,21 @@ class ReadPosition:
         """Be done with a file that the store knows to be judged."""
         self._done[file.path] = file.size_bytes, file.mtime_ns
 
+    def knows_path(self, path: str) -> bool:
+        """Whether focusd was done with a file of this path as it was at some time."""
+        return path in self._done
+
     def knows(self, file: FrameFile) -> bool:
         """Whether focusd is done with a file as it is now."""
         return self._done.get(file.path) == (file.size_bytes, file.mtime_ns)
 
-    def compare(self, sightings: Iterable[Sighting]) -> Compared:
-        """Compare with all the files of the folder; reads only, and may run on another thread meanwhile."""
-        compared = Compared()
-        for sighting in sightings:
-            compared.present.add(sighting.file.path)
-            if not self.knows(sighting.file):
-                compared.left.append(sighting)
-        gone = (path for path in self._done if path not in compared.present)
-        compared.gone = [path for path in gone if not path.endswith("/")]
-        return compared
+    def gone(self, present: Set[str]) -> list[str]:
+        """Give the files that are done with and not there any more; may run on another thread.
+
+        Args:
+            present: Paths of all files that are there.
+        """
+        return [path for path in self._done if path not in present and not path.endswith("/")]
 
     async def prune(self, gone: list[str]) -> None:
         """Forget the oldest files that are gone, when there are too many of them.

@@ -8,6 +8,7 @@ again with growing pauses until the file has not changed for ``give_up_s``.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ class Sighting:
     """As the system knows it, for opening it."""
     inode_changed_ns: int
     """Last change of name, rights or content, by the same clock as ``file.mtime_ns``."""
+
+
+def age(sighting: Sighting) -> tuple[int, str]:
+    """Sort files by this into the order in which they were written."""
+    return sighting.file.mtime_ns, sighting.file.path
 
 
 @dataclass(slots=True)
@@ -79,8 +85,8 @@ class Readiness:
 
     def ready(self, now_s: float, limit: int) -> list[Sighting]:
         """Give up to ``limit`` files that may be read now, in the order in which they were written."""
-        due = [one.sighting for one in self._candidates.values() if one.due_s <= now_s]
-        return sorted(due, key=lambda sighting: (sighting.file.mtime_ns, sighting.file.path))[:limit]
+        due = (one.sighting for one in self._candidates.values() if one.due_s <= now_s)
+        return heapq.nsmallest(limit, due, key=age)
 
     def is_last_try(self, path: str, now_s: float) -> bool:
         """Tell whether a file that could not be read has had all the time it is given."""

@@ -19,7 +19,7 @@ import structlog
 from focusd.config import FolderSettings
 from focusd.errors import ImageError
 from focusd.frame import Frame
-from focusd.sources.folder.listing import Lister, Listing, readable
+from focusd.sources.folder.listing import MOST_SIGHTINGS, Lister, Listing, readable
 from focusd.sources.folder.notices import Notices
 from focusd.sources.folder.position import ReadPosition
 from focusd.sources.folder.readiness import Readiness, Sighting
@@ -163,12 +163,14 @@ class _Look:
         """File system on which the files were seen last."""
         self._is_there = False
         self._list_due_s = self._list_not_before_s = clock()
+        self._left_out = 0
+        """Files that are there and were too many to be taken in."""
 
     async def round(self) -> list[Sighting]:
         """See what is new, and give the files that may be read."""
         paths, is_vague = self._notices.take()
         known = {path for path in paths if path.rpartition("/")[0] in self._folders}
-        if is_vague or len(known) < len(paths):
+        if is_vague or len(known) < len(paths) or (self._left_out and len(self._readiness) < BATCH):
             self._list_soon()
         if self._clock() >= self._list_due_s:
             await self._list()
@@ -178,7 +180,7 @@ class _Look:
 
     async def rest(self) -> None:
         """Wait until something has changed or is due."""
-        self._report.waiting(len(self._readiness))
+        self._report.waiting(len(self._readiness) + self._left_out)
         due_s = self._list_due_s
         next_s = self._readiness.next_due_s()
         if self._is_there and next_s is not None:
@@ -213,7 +215,7 @@ class _Look:
         """Be done with a file that was judged."""
         self._position.done(sighting.file)
         self._readiness.drop(sighting.file.path)
-        self._report.judged(waiting=len(self._readiness))
+        self._report.judged(waiting=len(self._readiness) + self._left_out)
 
     def _list_soon(self) -> None:
         self._list_due_s = min(self._list_due_s, self._list_not_before_s)
@@ -221,22 +223,25 @@ class _Look:
     async def _list(self) -> None:
         """See all that is there."""
         started_s = self._clock()
+        # What is to be skipped must be known whole; otherwise a part is enough to go on with.
+        most = None if self._skips_all else MOST_SIGHTINGS
         try:
-            listing = await self._thread.ask(self._lister.list_all)
+            listing = await self._thread.ask(partial(self._lister.list_all, self._position, most))
         except OSError as error:
             await self._absent(error)
             self._interval_from(self._clock(), NOT_THERE_S)
             return
         await self._there(listing.identity)
         self._folders = listing.folders
-        await self._begin(listing)
+        left = await self._begin(listing)
         self._tell_whether_mounted(listing)
-        compared = await self._thread.ask(partial(self._position.compare, listing.sightings))
+        self._left_out = listing.left_out
         if listing.is_complete:
-            dropped = self._readiness.keep(sighting.file.path for sighting in compared.left)
-            self._report.vanished([path for path in dropped if path not in compared.present])
-            await self._position.prune(compared.gone)
-        self._readiness.see(compared.left, self._clock())
+            dropped = self._readiness.keep(sighting.file.path for sighting in left)
+            self._report.vanished([path for path in dropped if path not in listing.present])
+            gone = await self._thread.ask(partial(self._position.gone, listing.present))
+            await self._position.prune(gone)
+        self._readiness.see(left, self._clock())
         self._report.odd(listing.oddities)
         ended_s = self._clock()
         self._interval_from(ended_s, self._interval_s, LISTING_SHARE * (ended_s - started_s))
@@ -252,7 +257,7 @@ class _Look:
     def _tell_whether_mounted(self, listing: Listing) -> None:
         """Where a share was mounted there is an empty folder of another file system when it is gone."""
         device = listing.identity[0] if listing.identity else None
-        if listing.sightings or self._device is None:
+        if listing.present or self._device is None:
             self._device = device
         if device == self._device:
             self._report.state(FolderState.WATCHING)
@@ -276,13 +281,18 @@ class _Look:
         else:
             self._report.state(FolderState.UNREADABLE, error.strerror or str(error))
 
-    async def _begin(self, listing: Listing) -> None:
+    @property
+    def _skips_all(self) -> bool:
+        return not self._position.is_begun and self._settings.existing == "skip"
+
+    async def _begin(self, listing: Listing) -> list[Sighting]:
+        """Begin to watch the folder, unless that was done before; give the files that are to be judged."""
         if self._position.is_begun:
-            return
-        skips = self._settings.existing == "skip"
-        skipped = [sighting.file for sighting in listing.sightings] if skips else []
-        await self._position.begin(skipped)
+            return listing.sightings
+        skipped, left = (listing.sightings, []) if self._skips_all else ([], listing.sightings)
+        await self._position.begin(sighting.file for sighting in skipped)
         self._report.begun(len(skipped))
+        return left
 
     async def _look_at(self, paths: set[str]) -> None:
         """See single entries."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from focusd.frame import ImagingConditions, StagePosition
 from focusd.records import (
     Baseline,
+    FileNote,
     FrameVerdict,
     RefocusRecord,
     RefocusScan,
@@ -23,6 +24,7 @@ from focusd.records import (
     StoredSpectrum,
     Verdict,
 )
+from focusd.store.files import Files
 
 T = TypeVar("T")
 
@@ -33,6 +35,11 @@ _SCALARS: dict[object, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     type(None): st.none(),
 }
+
+
+async def notes_under(files: Files, folder: str) -> list[FileNote]:
+    """Give all notes on the files of a folder."""
+    return [note async for notes in files.under(folder) for note in notes]
 
 
 def any_record(kind: type[T]) -> st.SearchStrategy[T]:

@@ -12,7 +12,7 @@ from focusd.errors import StoreError
 from focusd.frame import FrameFile
 from focusd.records import FileOutcome
 from focusd.store.database import Store, open_store
-from tests.unit.store.records_made import verdict
+from tests.unit.store.records_made import notes_under, verdict
 
 FOLDER = "/data/run 1"
 
@@ -27,7 +27,7 @@ async def test_a_judged_file_is_known_after_a_restart(directory: Path) -> None:
     async with open_store(directory, max_frames=100) as store:
         await store.frames.append(verdict(7), file("a.tif"))
     async with open_store(directory, max_frames=100) as store:
-        (note,) = await store.files.under(FOLDER)
+        (note,) = await notes_under(store.files, FOLDER)
 
     assert (note.file, note.outcome, note.frame_id) == (file("a.tif"), FileOutcome.JUDGED, 7)
 
@@ -43,7 +43,7 @@ async def test_without_its_note_a_verdict_is_not_kept(directory: Path) -> None:
         with pytest.raises(StoreError, match="no room"):
             await store.frames.append(verdict(1), file("a.tif"))
         kept = await store.frames.page(None, 10)
-        noted = await store.files.under(FOLDER)
+        noted = await notes_under(store.files, FOLDER)
 
     assert (kept, noted) == ([], [])
 
@@ -53,7 +53,7 @@ async def test_a_file_that_changed_is_noted_anew(store: Store) -> None:
     await store.files.refuse(file("a.tif", size_bytes=10), "is cut short")
     await store.frames.append(verdict(1), file("a.tif", size_bytes=20))
 
-    (note,) = await store.files.under(FOLDER)
+    (note,) = await notes_under(store.files, FOLDER)
     assert (note.file.size_bytes, note.outcome) == (20, FileOutcome.JUDGED)
 
 
@@ -62,16 +62,17 @@ async def test_a_folder_knows_its_own_files_only(store: Store) -> None:
     for path in (f"{FOLDER}/sub/a.tif", f"{FOLDER}0/a.tif", f"{FOLDER} b/a.tif", "/data/a.tif"):
         await store.files.refuse(FrameFile(path, 1, 1), "no image")
 
-    assert [note.file.path for note in await store.files.under(FOLDER)] == [f"{FOLDER}/sub/a.tif"]
+    assert [note.file.path for note in await notes_under(store.files, FOLDER)] == [f"{FOLDER}/sub/a.tif"]
 
 
-async def test_beginning_is_noted_together_with_what_is_skipped(store: Store) -> None:
-    """A folder that was begun has at least one note, even if there was nothing to skip."""
-    await store.files.begin("/data/empty", [])
-    await store.files.begin(FOLDER, [file("old.tif")])
+async def test_a_folder_that_was_begun_is_known_as_such(store: Store) -> None:
+    """It has a note of its own, even if there was nothing to skip."""
+    await store.files.begin("/data/empty")
+    await store.files.skip([file("old.tif")])
+    await store.files.begin(FOLDER)
 
-    assert [note.outcome for note in await store.files.under("/data/empty")] == [FileOutcome.BEGUN]
-    outcomes = {note.file.path: note.outcome for note in await store.files.under(FOLDER)}
+    assert [note.outcome for note in await notes_under(store.files, "/data/empty")] == [FileOutcome.BEGUN]
+    outcomes = {note.file.path: note.outcome for note in await notes_under(store.files, FOLDER)}
     assert outcomes == {f"{FOLDER}/": FileOutcome.BEGUN, f"{FOLDER}/old.tif": FileOutcome.SKIPPED}
 
 
@@ -81,4 +82,4 @@ async def test_files_that_are_gone_are_forgotten(store: Store) -> None:
         await store.files.refuse(file(name), "no image")
     await store.files.forget([file("a.tif").path, file("c.tif").path])
 
-    assert [note.file for note in await store.files.under(FOLDER)] == [file("b.tif")]
+    assert [note.file for note in await notes_under(store.files, FOLDER)] == [file("b.tif")]

@@ -19,7 +19,7 @@ from focusd.store.database import Store, open_store
 from focusd.store.file import DatabaseFile
 from focusd.store.frames import TRIM_ROWS, Frames
 from focusd.store.housekeeping import keep_house
-from tests.unit.store.records_made import refocus, spectra, verdict
+from tests.unit.store.records_made import notes_under, refocus, spectra, verdict
 
 DAY_S = 86_400.0
 GROWING = ("frames", "refocuses", "files")
@@ -203,7 +203,7 @@ async def use(store: Store) -> None:
     await frames.page(None, 10)
     await frames.page(10, 10)
     await frames.get(7)
-    await store.files.under("/data")
+    await notes_under(store.files, "/data")
     await store.files.forget(["/data/1.tif"])
     await store.files.reading(FrameFile("/data/99.tif", 1, 1), 1)
     await store.refocuses.insert(refocus(1))

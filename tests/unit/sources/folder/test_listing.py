@@ -7,15 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from focusd.frame import FrameFile
+from focusd.sources.folder import listing
 from focusd.sources.folder.listing import Lister, readable
+from focusd.sources.folder.readiness import Sighting
 
 PATTERNS = ("*.tif", "*.TIFF", "img_??.png")
 
 
 def names(folder: Path, *, recursive: bool = False) -> list[str]:
     """List a folder, and give the files relative to it."""
-    listing = Lister(str(folder), PATTERNS, recursive=recursive).list_all()
-    return sorted(str(Path(sighting.path).relative_to(folder)) for sighting in listing.sightings)
+    found = Lister(str(folder), PATTERNS, recursive=recursive).list_all()
+    return sorted(str(Path(sighting.path).relative_to(folder)) for sighting in found.sightings)
+
+
+class Remembered:
+    """Files that are done with, and which of them were looked at."""
+
+    def __init__(self, sightings: list[Sighting]) -> None:
+        self.files = {Path(sighting.path).name: sighting.file for sighting in sightings}
+        self.asked: list[str] = []
+
+    def knows_path(self, path: str) -> bool:
+        return Path(path).name in self.files
+
+    def knows(self, file: FrameFile) -> bool:
+        self.asked.append(Path(file.path).name)
+        return self.files.get(Path(file.path).name) == file
 
 
 def make(folder: Path, *files: str) -> None:
@@ -80,6 +98,58 @@ def test_single_entries_are_looked_at_as_in_a_listing(tmp_path: Path) -> None:
 
     assert [sighting.path for sighting in flat.sightings] == [paths[0]]
     assert (flat.folders, deep.folders) == (set(), {paths[3]})
+
+
+def test_files_that_are_done_with_are_asked_for_their_time_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each listing looks at some of them, so that each has its turn, and at new ones; all are present."""
+    monkeypatch.setattr(listing, "ASKED_AGAIN", 4)
+    make(tmp_path, *(f"{number}.tif" for number in range(10)))
+    lister = Lister(str(tmp_path), PATTERNS, recursive=False)
+    done = Remembered(lister.list_all().sightings)
+    make(tmp_path, "new.tif")
+
+    listings = [lister.list_all(done) for _ in range(3)]
+
+    assert [[Path(sighting.path).name for sighting in one.sightings] for one in listings] == [["new.tif"]] * 3
+    assert [len(one.present) for one in listings] == [11] * 3
+    assert sorted(done.asked) == sorted([*done.files, *["new.tif"] * 3])
+
+
+def test_files_that_are_written_over_are_found_again(tmp_path: Path) -> None:
+    """Their names are done with, they are not."""
+    make(tmp_path, "a.tif", "b.tif")
+    lister = Lister(str(tmp_path), PATTERNS, recursive=False)
+    done = Remembered(lister.list_all().sightings)
+    (tmp_path / "a.tif").write_bytes(b"another frame")
+
+    assert [Path(sighting.path).name for sighting in lister.list_all(done).sightings] == ["a.tif"]
+
+
+def test_what_has_come_in_place_of_a_file_is_looked_at(tmp_path: Path) -> None:
+    """A name that is done with and stands for a link or a folder now is odd as ever."""
+    make(tmp_path, "a.tif")
+    lister = Lister(str(tmp_path), PATTERNS, recursive=False)
+    done = Remembered(lister.list_all().sightings)
+    (tmp_path / "a.tif").unlink()
+    (tmp_path / "a.tif").mkdir()
+
+    found = lister.list_all(done)
+
+    assert (found.oddities, found.present) == ({str(tmp_path / "a.tif"): "is a directory"}, set())
+
+
+def test_of_very_many_files_the_oldest_are_taken_in(tmp_path: Path) -> None:
+    """The others are counted, and present."""
+    make(tmp_path, *(f"{number:02}.tif" for number in range(20)))
+    for number in range(20):
+        os.utime(tmp_path / f"{number:02}.tif", ns=(1, 100 - number))
+
+    found = Lister(str(tmp_path), PATTERNS, recursive=False).list_all(most=3)
+
+    assert [Path(sighting.path).name for sighting in found.sightings] == ["19.tif", "18.tif", "17.tif"]
+    assert (found.left_out, len(found.present)) == (17, 20)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

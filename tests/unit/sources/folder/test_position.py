@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from focusd.frame import FrameFile
+from focusd.sources.folder import position as position_module
 from focusd.sources.folder.position import ReadPosition
-from focusd.sources.folder.readiness import Sighting
+from focusd.store import files as files_module
 from focusd.store.database import Store, open_store
 
 FOLDER = "/data"
@@ -27,14 +29,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield opened
 
 
-def seen(*numbers: int) -> list[Sighting]:
-    """See files in the folder."""
-    return [Sighting(file(number), file(number).path, number) for number in numbers]
-
-
 async def prune(position: ReadPosition, *numbers: int) -> None:
     """Prune with these files in the folder."""
-    await position.prune(position.compare(seen(*numbers)).gone)
+    await position.prune(position.gone({file(number).path for number in numbers}))
 
 
 async def recalled(store: Store, *, kept_gone: int = 4) -> ReadPosition:
@@ -59,16 +56,44 @@ async def test_what_is_done_with_is_known_by_size_and_time(store: Store) -> None
         assert not one.knows(file(3))
 
 
-async def test_files_are_told_apart_by_what_is_known_of_them(store: Store) -> None:
-    """Left are those that are new and those that have changed."""
+async def test_a_beginning_that_was_cut_short_is_made_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is skipped is noted in pieces; the folder is begun when all of it is."""
+    monkeypatch.setattr(position_module, "SKIPPED_AT_ONCE", 2)
+    await store.files.skip([file(1), file(2)])
+    position = await recalled(store)
+    assert not position.is_begun
+
+    await position.begin([file(number) for number in range(1, 6)])
+
+    for one in (position, await recalled(store)):
+        assert one.is_begun
+        assert all(one.knows(file(number)) for number in range(1, 6))
+
+
+async def test_a_long_read_position_is_taken_up_in_pieces(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is left out where one piece ends and the next begins."""
+    monkeypatch.setattr(files_module, "NOTES_AT_ONCE", 3)
+    await store.files.skip([file(number) for number in range(8)])
+    await store.files.begin(FOLDER)
+
+    position = await recalled(store)
+
+    assert position.is_begun
+    assert all(position.knows(file(number)) for number in range(8))
+
+
+async def test_a_path_is_known_whatever_its_file_is_now(store: Store) -> None:
+    """Files that are not there any more are told by what is."""
     position = await recalled(store)
     await position.begin([file(1), file(2), file(3, size_bytes=11)])
 
-    compared = position.compare(seen(1, 3, 4))
-
-    assert [sighting.file for sighting in compared.left] == [file(3), file(4)]
-    assert compared.present == {file(1).path, file(3).path, file(4).path}
-    assert compared.gone == [file(2).path]
+    assert [position.knows_path(file(number).path) for number in range(1, 5)] == [True, True, True, False]
+    assert not position.knows(file(3))
+    assert position.gone({file(1).path, file(3).path, file(4).path}) == [file(2).path]
 
 
 async def test_runs_that_end_while_a_file_is_read_are_counted(store: Store) -> None:

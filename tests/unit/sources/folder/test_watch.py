@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -16,12 +17,13 @@ from structlog.testing import capture_logs
 
 from focusd.config import FolderSettings
 from focusd.frame import Frame
+from focusd.sources.folder import watch
 from focusd.sources.folder.readiness import Sighting
 from focusd.sources.folder.reading import read_frame
 from focusd.sources.folder.status import FolderState
 from focusd.sources.folder.watch import MAX_ENDED, WatchedFolder
 from focusd.store.database import Store, open_store
-from tests.unit.store.records_made import verdict
+from tests.unit.store.records_made import notes_under, verdict
 
 SETTINGS = FolderSettings(
     settle_s=0.05, give_up_s=0.1, polling=True, polling_interval_s=0.05, existing="judge"
@@ -132,7 +134,7 @@ async def test_a_file_on_which_the_reader_fails_does_not_end_the_watch(folder: P
             await until(lambda: judge.names == ["good.tif"])
 
     assert [event["error"] for event in events if event["log_level"] == "error"] == ["IndexError('a bug')"]
-    assert len(await store.files.under(str(folder))) == 3
+    assert len(await notes_under(store.files, str(folder))) == 3
 
 
 async def test_a_file_that_brings_the_process_down_is_read_no_more(folder: Path, store: Store) -> None:
@@ -217,7 +219,7 @@ async def test_a_file_that_changes_while_it_is_read_is_judged_as_it_is_in_the_en
         await until(lambda: watched.report.status.files_waiting == 0)
 
     assert (judge.names, readings) == (["a.tif"], 2)
-    noted = {note.file.path: note.file.size_bytes for note in await store.files.under(str(folder))}
+    noted = {note.file.path: note.file.size_bytes for note in await notes_under(store.files, str(folder))}
     assert noted[str(path)] == path.stat().st_size
 
 
@@ -255,3 +257,22 @@ async def test_a_file_whose_verdict_was_not_kept_comes_again(folder: Path, store
         assert Path(frame.file.path).name == "a.tif"
 
     assert watched.report.status.files_judged == 0
+
+
+async def test_a_large_backlog_is_taken_in_bit_by_bit(
+    folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are judged in the order in which they were written, and those that wait are counted."""
+    monkeypatch.setattr(watch, "MOST_SIGHTINGS", 3)
+    for number in range(10):
+        os.utime(write(folder / f"{number}.tif"), ns=(1, 10**9 * (100 - number)))
+    watched = WatchedFolder(SETTINGS, folder, store.files)
+    waiting: list[int] = []
+    watched.report.on_change = lambda status: waiting.append(status.files_waiting)
+
+    async with judging(watched, store) as judge:
+        await until(lambda: len(judge.names) == 10)
+
+    assert judge.names == [f"{number}.tif" for number in reversed(range(10))]
+    assert max(waiting) == 10
+    assert waiting[-1] == 0
