@@ -17,6 +17,7 @@ from focusd.simulator.sharksem_server import SharkSEMServer
 from focusd.simulator.specimen import Specimen
 from tests.loopback.bench import DEPTH_OF_FIELD_UM, FIELD_MM, SIDE_PX, Client, daemon
 from tests.loopback.plain_client import PlainClient
+from tests.loopback.tescan_client import CLIENTS, TOUR, run_script, take_tiles
 
 TILES = 70
 STEP_MM = 0.003
@@ -50,21 +51,6 @@ class WatchedColumn(SimulatedColumn):
         return sum(depths <= IN_FOCUS_DEPTHS for depths in self.tiles) / len(self.tiles)
 
 
-def script(port: int, tiles: int = TILES) -> list[bytes]:
-    """Take a row of tiles; all it knows of is a SharkSEM server at a port."""
-    with PlainClient(port) as microscope:
-        microscope.send("DtSelect", 0, 0)
-        microscope.send("DtEnable", 0, 1, 8)
-        images = []
-        for tile in range(tiles):
-            microscope.send("StgMoveTo", tile * STEP_MM, 0.0)
-            while microscope.whole("StgIsBusy"):
-                pass
-            microscope.scan(tile, SIDE_PX, SIDE_PX, dwell_ns=DWELL_NS)
-            images += microscope.fetch([0], SIDE_PX * SIDE_PX)
-        return images
-
-
 @asynccontextmanager
 async def relaying(
     column: SimulatedColumn, state: Path, **sections: dict[str, object]
@@ -79,15 +65,17 @@ async def relaying(
         yield client, int(status["relay"]["address"].rpartition(":")[2])
 
 
-async def test_an_unchanged_script_keeps_its_focus(tmp_path: Path) -> None:
-    """Directly most of its tiles are blurred; with another port number nearly none."""
+@CLIENTS
+async def test_an_unchanged_script_keeps_its_focus(client: Path, tmp_path: Path) -> None:
+    """Directly most of the example's tiles are blurred; with another port number nearly none."""
     directly, relayed = WatchedColumn(RISE_DEPTHS), WatchedColumn(RISE_DEPTHS)
     async with SharkSEMServer(directly, time_scale=0) as server:
-        await asyncio.to_thread(script, server.port)
-    async with relaying(relayed, tmp_path) as (client, port):
-        await asyncio.to_thread(script, port)
-        status = await client.get("v1/status")
+        await take_tiles(client, server.port, tmp_path / "directly", TILES, STEP_MM)
+    async with relaying(relayed, tmp_path / "state") as (focusd, port):
+        kept = await take_tiles(client, port, tmp_path / "relayed", TILES, STEP_MM)
+        status = await focusd.get("v1/status")
 
+    assert [len(tile) for tile in kept] == [SIDE_PX * SIDE_PX] * TILES
     assert len(directly.tiles) == len(relayed.tiles) == TILES
     assert directly.share_in_focus < 0.5
     assert relayed.share_in_focus >= 0.95, relayed.tiles
@@ -96,15 +84,20 @@ async def test_an_unchanged_script_keeps_its_focus(tmp_path: Path) -> None:
     assert status["counters"]["refocuses"] >= 3
 
 
-async def test_without_drift_the_images_are_the_same_to_the_byte(tmp_path: Path) -> None:
-    """The relay adds nothing and takes nothing away."""
+@CLIENTS
+async def test_without_drift_the_images_are_the_same_to_the_byte(client: Path, tmp_path: Path) -> None:
+    """The relay adds nothing and takes nothing away: neither from images nor from any answer."""
     async with SharkSEMServer(WatchedColumn(0.0), time_scale=0) as server:
-        direct = await asyncio.to_thread(script, server.port, 5)
+        direct = await take_tiles(client, server.port, tmp_path / "directly", 5, STEP_MM)
+        heard = await run_script(client, TOUR, str(server.port))
     quiet: dict[str, object] = {"policy": "manual"}
-    async with relaying(WatchedColumn(0.0), tmp_path, baseline=quiet) as (_, port):
-        relayed = await asyncio.to_thread(script, port, 5)
+    async with relaying(WatchedColumn(0.0), tmp_path / "state", baseline=quiet) as (_, port):
+        relayed = await take_tiles(client, port, tmp_path / "relayed", 5, STEP_MM)
+        overheard = await run_script(client, TOUR, str(port))
 
     assert relayed == direct
+    assert overheard == heard
+    assert len(set(heard.splitlines())) > 8
 
 
 async def test_a_clients_own_move_is_no_drift(tmp_path: Path) -> None:
