@@ -36,6 +36,8 @@ PIECE_HEADER_BYTES: Final = 20
 _PIECE_HEADER: Final = struct.Struct("<IiIiI")
 _DEPTHS: Final = (8, 16)
 _SCRATCH_BYTES: Final = 65_536
+_HEAD_BYTES: Final = HEADER_BYTES + PIECE_HEADER_BYTES
+"""Both headers are read at once: each reading costs a turn of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,7 @@ class ScanDataStream:
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._header: Header | None = None
         self._piece: tuple[PieceHeader, PieceSink] | None = None
-        self._target = self._scratch[:HEADER_BYTES]
+        self._target = self._scratch[:_HEAD_BYTES]
         self._filled = 0
         self._body_left = 0
         self._skipping = False
@@ -289,13 +291,13 @@ class ScanDataStream:
             RemoteProtocolError: no message, or a piece that contradicts the scan.
         """
         self._filled += count
+        if self._header is None and self._filled >= HEADER_BYTES:
+            self._on_header()
         if self._filled < len(self._target):
             return
-        if self._header is None:
-            self._on_header()
-        elif self._piece is not None:
+        if self._piece is not None:
             self._on_pixels(*self._piece)
-        elif self._skipping or self._header.name != SCAN_DATA:
+        elif self._skipping:
             self._skip()
         else:
             self._on_piece_header()
@@ -316,20 +318,31 @@ class ScanDataStream:
             self.received(count)
 
     def _on_header(self) -> None:
-        header = decode_header(self._target)
-        self._header = header
-        self._body_left = header.body_bytes
+        header = decode_header(self._target[:HEADER_BYTES])
         if header.name != SCAN_DATA:
-            self._skip()
+            self._on_foreign(header)
             return
         if header.body_bytes < PIECE_HEADER_BYTES:
             raise RemoteProtocolError(
                 f"an image piece of {header.body_bytes} bytes has no room for its header"
             )
-        self._expect(self._scratch[:PIECE_HEADER_BYTES])
+        self._header = header
+        self._body_left = header.body_bytes - PIECE_HEADER_BYTES
+
+    def _on_foreign(self, header: Header) -> None:
+        """Drop a message of another name; what has been read beyond its end belongs to the next."""
+        came = self._filled - HEADER_BYTES
+        used = min(came, header.body_bytes)
+        beyond = bytes(self._target[HEADER_BYTES + used : self._filled])
+        self._header = header
+        self._body_left = header.body_bytes - used
+        self._skip()
+        self._target[: len(beyond)] = beyond
+        self._filled = len(beyond)
 
     def _on_piece_header(self) -> None:
-        piece = decode_piece_header(self._target, body_bytes=self._body_left + PIECE_HEADER_BYTES)
+        body_bytes = self._body_left + PIECE_HEADER_BYTES
+        piece = decode_piece_header(self._target[HEADER_BYTES:], body_bytes=body_bytes)
         assembler = self.assembler
         target = None if assembler is None else assembler.target(piece)
         if assembler is None or target is None:
@@ -354,7 +367,7 @@ class ScanDataStream:
         else:
             self._header = None
             self._filled = 0
-            self._target = self._scratch[:HEADER_BYTES]
+            self._target = self._scratch[:_HEAD_BYTES]
 
     def _expect(self, target: memoryview) -> None:
         self._target = target

@@ -255,3 +255,20 @@ def test_a_piece_that_does_not_fit_the_wire_is_not_sent() -> None:
     """A negative index is our own fault."""
     with pytest.raises(LocalProtocolError):
         piece(-1, b"").encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 70), min_size=4, max_size=4), st.integers(1, 200))
+def test_other_messages_between_pieces_are_read_over(sizes: list[int], step: int) -> None:
+    """Of whatever length they are, also shorter than the header of a piece, and wherever the stream is cut."""
+    others = [encode_message(Message("Other", bytes(size))) for size in sizes]
+    pieces = [piece(start, bytes(range(start, start + 4))).encode() for start in (0, 4, 8)]
+    wire = others[0] + b"".join(one + other for one, other in zip(pieces, others[1:], strict=True))
+    scan = assembler()
+    stream = ScanDataStream()
+    stream.assembler = scan
+
+    for start in range(0, len(wire), step):
+        stream.receive_data(wire[start : start + step])
+
+    assert pixels_of(scan) == list(range(12))
