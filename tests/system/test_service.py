@@ -1,0 +1,100 @@
+"""The daemon under a real systemd: start, stop, death, and a configuration that cannot be used."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system import manual
+from tests.system.machine import CommandError, Machine, until
+from tests.system.parts import CONFIG, START_MM
+from tests.system.rig import MICROSCOPE, ask, begin_refocus, clear, is_connected, lens_mm, start
+
+UNIT = "focusd.service"
+
+
+@pytest.fixture
+def service(guest: Machine) -> Iterator[Machine]:
+    """The guest with the daemon running and connected."""
+    start(guest)
+    yield guest
+    clear(guest)
+
+
+def test_the_instructions_start_it(guest: Machine) -> None:
+    """After the commands of "Start" it listens, is told apart in the journal, and comes back at each boot."""
+    guest.shell(manual.commands("Start"))
+
+    assert ask(guest, "/v1/health/live")[0] == 200
+    assert guest.show(UNIT, "ActiveState") == "active"
+    assert guest.run("systemctl", "is-enabled", "focusd").strip() == "enabled"
+    until(lambda: is_connected(guest))
+    until(lambda: guest.show(UNIT, "StatusText").startswith("learning"))
+    started = guest.events(UNIT, "started")[-1]
+    assert started["PRIORITY"] == "6"
+    assert "timestamp" not in started
+    clear(guest)
+
+
+def test_it_is_ready_without_a_microscope(guest: Machine) -> None:
+    """A microscope that is switched off holds up nothing; it is a warning in the journal."""
+    guest.run("systemctl", "stop", MICROSCOPE)
+    begun = guest.cursor()
+
+    guest.run("systemctl", "start", "focusd")
+
+    assert ask(guest, "/v1/health/live")[0] == 200
+    assert ask(guest, "/v1/health/ready")[0] == 503
+    until(lambda: guest.events(UNIT, "link_down", since=begun))
+    assert guest.events(UNIT, "link_down", since=begun)[0]["PRIORITY"] == "4"
+    until(lambda: guest.show(UNIT, "StatusText").startswith("disconnected: no connection to 127.0.0.1:8300"))
+    clear(guest)
+
+
+def test_stopped_in_the_middle_of_a_refocus_it_puts_the_lens_back(service: Machine) -> None:
+    """The refocus is ended, the lens is home when systemctl returns, and the stop counts as a success."""
+    begin_refocus(service)
+
+    begun = time.monotonic()
+    service.run("systemctl", "stop", "focusd")
+    took_s = time.monotonic() - begun
+
+    assert lens_mm(service) == pytest.approx(START_MM, abs=1e-9)
+    assert service.show(UNIT, "Result") == "success"
+    assert service.show(UNIT, "ExecMainStatus") == "0"
+    assert service.events(UNIT, "refocus_finished")[-1]["result"] == "cancelled"
+    assert took_s < 10
+
+
+def test_killed_in_the_middle_of_a_refocus_it_comes_back_and_puts_the_lens_back(service: Machine) -> None:
+    """After kill -9 systemd starts it again, and before anything else the lens goes home."""
+    begin_refocus(service)
+    killed = service.cursor()
+
+    service.kill(UNIT, signal.SIGKILL)
+
+    until(lambda: service.events(UNIT, "restore_point_settled", since=killed))
+    settled = service.events(UNIT, "restore_point_settled", since=killed)[0]
+    assert settled["outcome"] == "put_back"
+    assert lens_mm(service) == pytest.approx(START_MM, abs=1e-9)
+    assert service.show(UNIT, "NRestarts") == "1"
+    until(lambda: is_connected(service))
+
+
+def test_a_bad_configuration_is_not_tried_again(guest: Machine) -> None:
+    """It ends with 78, says why in the journal, and stays ended."""
+    guest.write("/etc/focusd/focusd.toml", CONFIG.format(microscope=8300, http=8470) + "pot = 1")
+    try:
+        with pytest.raises(CommandError):
+            guest.run("systemctl", "start", "focusd")
+
+        assert guest.show(UNIT, "ExecMainStatus") == "78"
+        assert guest.show(UNIT, "SubState") == "failed"
+        assert guest.show(UNIT, "NRestarts") == "0"
+        assert "http.pot is not a setting; did you mean port?" in guest.journal(UNIT)
+    finally:
+        guest.write("/etc/focusd/focusd.toml", CONFIG.format(microscope=8300, http=8470))
+        clear(guest)
