@@ -114,6 +114,7 @@ async def running(
             ):
                 _log.info("started", version=__version__, url=url)
                 notifier.ready()
+                notifier.status(_line(supervisor.status))
                 owner = group.create_task(supervisor.run(), name="owner of the microscope")
                 watchdog = group.create_task(
                     _feed(notifier, heartbeat, workers, store, watchdog_s), name="watchdog"

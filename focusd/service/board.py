@@ -21,7 +21,7 @@ _STATE_OF_VERDICT = {
 
 
 class StatusBoard:
-    """Holds the present ``Status`` and tells listeners when its state changes."""
+    """Holds the present ``Status`` and tells listeners when its state, or the reason for it, changes."""
 
     def __init__(self, initial: Status) -> None:
         self.current = initial
@@ -30,7 +30,7 @@ class StatusBoard:
         self._degraded_because: str | None = None
 
     def listen(self, listener: Callable[[Status], object]) -> None:
-        """Call ``listener`` with each new snapshot whose state differs from the one before."""
+        """Call ``listener`` with each new snapshot whose state or reason differs from the one before."""
         self._listeners.append(listener)
 
     def set_paused(self, because: str | None) -> None:
@@ -51,6 +51,7 @@ class StatusBoard:
         self.current = replace(changed, state=state, reason=reason)
         if state is not before.state:
             _log.info("state_changed", state=state.value, before=before.state.value, reason=reason)
+        if (state, reason) != (before.state, before.reason):
             for listener in self._listeners:
                 listener(self.current)
 

@@ -215,15 +215,19 @@ def test_an_alarm_that_was_dealt_with_is_not_pending(
     assert board.current.state is state
 
 
-def test_board_tells_of_changes_of_state_only() -> None:
-    """Listeners hear of a new state, not of each new snapshot."""
+def test_board_tells_of_changes_of_state_or_reason_only() -> None:
+    """Listeners hear of a new state and of why it is, not of each new snapshot."""
     board = initial_board(
         Config(microscope=MicroscopeSettings(limits=Limits(working_distance_mm=(4.0, 30.0))))
     )
     heard: list[Status] = []
     board.listen(heard.append)
 
+    board.update(link=LinkStatus(connected=False, address="a:1", since=0.0, error="refused"))
     board.update(link=LinkStatus(connected=True, address="a:1", since=0.0))
     board.update(working_distance_setpoint_mm=9.0)
 
-    assert [status.state for status in heard] == [DaemonState.LEARNING]
+    assert [(status.state, status.reason) for status in heard] == [
+        (DaemonState.DISCONNECTED, "refused"),
+        (DaemonState.LEARNING, ""),
+    ]
