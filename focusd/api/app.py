@@ -33,6 +33,7 @@ from focusd.api.handlers_refocuses import (
     start_refocus,
 )
 from focusd.api.handlers_status import get_live, get_ready, get_status, pause, resume, wait_until_ready
+from focusd.api.handlers_surface import clear_surface, get_surface, predict_focus
 from focusd.api.handlers_turns import checkpoint, end_lease, list_leases, renew_lease, take_lease
 from focusd.api.hangup import Hangup
 from focusd.api.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -45,6 +46,7 @@ from focusd.api.routing import Answer, AnyRoute, Call, Route, Router
 from focusd.api.schemas import (
     BaselineBody,
     CancelQuery,
+    CheckpointBody,
     CheckpointQuery,
     FrameQuery,
     FramesQuery,
@@ -53,6 +55,7 @@ from focusd.api.schemas import (
     NoBody,
     NoQuery,
     PauseBody,
+    PredictBody,
     ReadyQuery,
     RefocusBody,
     RefocusesQuery,
@@ -76,7 +79,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("POST", "/v1/frames", judge_frame, FrameQuery, FrameBody),
     Route("GET", "/v1/frames", list_frames, FramesQuery, NoBody),
     Route("GET", "/v1/frames/{frame_id}", get_frame, NoQuery, NoBody),
-    Route("POST", "/v1/checkpoint", checkpoint, CheckpointQuery, NoBody),
+    Route("POST", "/v1/checkpoint", checkpoint, CheckpointQuery, CheckpointBody),
     Route("POST", "/v1/scan-leases", take_lease, LeaseQuery, LeaseBody),
     Route("GET", "/v1/scan-leases", list_leases, NoQuery, NoBody),
     Route("PUT", "/v1/scan-leases/{lease_id}", renew_lease, NoQuery, RenewalBody),
@@ -91,6 +94,9 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("GET", "/v1/baselines/{condition}", get_baseline, NoQuery, NoBody),
     Route("PUT", "/v1/baselines/{condition}", put_baseline, NoQuery, BaselineBody, is_change=True),
     Route("DELETE", "/v1/baselines/{condition}", delete_baseline, NoQuery, NoBody, is_change=True),
+    Route("GET", "/v1/focus-surface", get_surface, NoQuery, NoBody),
+    Route("DELETE", "/v1/focus-surface", clear_surface, NoQuery, NoBody, is_change=True),
+    Route("POST", "/v1/focus-surface/predict", predict_focus, NoQuery, PredictBody, Scope.READ),
     Route("GET", "/v1/microscope", get_microscope, NoQuery, NoBody),
     Route(
         "PUT",

@@ -5,19 +5,33 @@ from __future__ import annotations
 from focusd.api.problems import NOT_READY, ProblemError
 from focusd.api.rendering import plain
 from focusd.api.routing import Answer, Call
-from focusd.api.schemas import CheckpointQuery, LeaseBody, LeaseQuery, NoBody, NoQuery, RenewalBody
+from focusd.api.schemas import (
+    CheckpointBody,
+    CheckpointQuery,
+    LeaseBody,
+    LeaseQuery,
+    NoBody,
+    NoQuery,
+    RenewalBody,
+)
+from focusd.service.surface import Place
 
 
-async def checkpoint(call: Call[CheckpointQuery, NoBody]) -> Answer:
-    """Do what is pending between two tiles.
+async def checkpoint(call: Call[CheckpointQuery, CheckpointBody]) -> Answer:
+    """Do what is pending between two tiles, and make ready for the next one.
 
-    Answer ``{"action", "reacquire_from", "working_distance_mm", "refocus"}``: ``action`` is ``none`` or how
-    the refocus ended; after a success ``reacquire_from`` is the id of the first frame that was taken out of
-    focus, if one was. A wait that outlasts ``timeout_s`` is answered 503; the refocus goes on.
+    Answer ``{"action", "reacquire_from", "working_distance_mm", "refocus", "prediction"}``: ``action`` is
+    ``none``, how the refocus ended, or ``moved``; after a success ``reacquire_from`` is the id of the first
+    frame that was taken out of focus, if one was. With a ``position``, and unless tiles are to be taken
+    again, ``prediction`` is ``{"x_mm", "y_mm", "working_distance_mm", "standard_deviation_um", "points",
+    "applied", "readback_mm", "reason"}``, ``null`` where there is nothing to go by; ``reason`` says why it
+    was not applied. A wait that outlasts ``timeout_s`` is answered 503; the refocus goes on.
     """
-    checkpoint = await call.hold(call.verbs.turns.checkpoint(timeout_s=call.query.timeout_s))
+    position = call.body.position
+    place = None if position is None else Place(position.x_mm, position.y_mm)
+    checkpoint = await call.hold(call.verbs.turns.checkpoint(place, timeout_s=call.query.timeout_s))
     if checkpoint is None:
-        message = f"the refocus has not ended within {call.query.timeout_s:g} s; it goes on"
+        message = f"what is pending has not been done within {call.query.timeout_s:g} s; it goes on"
         raise ProblemError(NOT_READY, message, headers={"Retry-After": "1"})
     return Answer(body=plain(checkpoint))
 

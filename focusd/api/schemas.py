@@ -114,6 +114,34 @@ class CheckpointQuery(Request):
     """Longest wait."""
 
 
+Millimetres = Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class PositionBody(Request):
+    """A place of the stage, as the microscope tells its position."""
+
+    x_mm: Millimetres
+    """Along x."""
+    y_mm: Millimetres
+    """Along y."""
+
+
+class CheckpointBody(Request):
+    """What comes next."""
+
+    position: PositionBody | None = None
+    """Where the next tile is: the lens may go to the focus predicted for it."""
+
+
+class PredictBody(Request):
+    """Where, and when, focus is to be predicted."""
+
+    positions: Annotated[list[PositionBody], Field(min_length=1, max_length=1000)]
+    """Places of the stage."""
+    at: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    """Seconds since 1970 (UTC); now unless given."""
+
+
 class LeaseQuery(Request):
     """How long to wait for a refocus that runs."""
 

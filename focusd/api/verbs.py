@@ -9,6 +9,7 @@ from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.keeper import ScanAnswer
 from focusd.service.pending import Due
 from focusd.service.status import Status
+from focusd.service.surface import Surfaces
 from focusd.service.turns import Turns
 from focusd.store.database import Store
 
@@ -38,6 +39,11 @@ class Verbs(Protocol):
     @property
     def turns(self) -> Turns:
         """Lets acquisition and refocus take turns."""
+        ...
+
+    @property
+    def surfaces(self) -> Surfaces:
+        """Where focus was found, and where it is expected."""
         ...
 
     async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:

@@ -10,13 +10,14 @@ import structlog
 
 from focusd.config import Config
 from focusd.errors import BusyError, NotFoundError
-from focusd.frame import Frame
+from focusd.frame import Frame, StagePosition
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.board import StatusBoard
 from focusd.service.monitor import Monitor
 from focusd.service.references import FocusReferences
 from focusd.service.refocus import Refocus, Refocused
+from focusd.service.surface import Surfaces
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
 
@@ -42,6 +43,7 @@ class RefocusDesk:
         monitor: Scores the scans, and is told when focus is found.
         source: Takes the scans.
         board: Where progress is published.
+        surfaces: Told where focus was found.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class RefocusDesk:
         monitor: Monitor,
         source: ScanSource,
         board: StatusBoard,
+        surfaces: Surfaces,
     ) -> None:
         self._config = config
         self._store = store
         self._monitor = monitor
         self._source = source
         self._board = board
+        self._surfaces = surfaces
         self._references = FocusReferences(store, is_used=config.refocus.use_reference)
         self._active: _Active | None = None
         self._free = asyncio.Event()
@@ -129,12 +133,19 @@ class RefocusDesk:
         self._board.update(current_refocus=record)
         return record
 
-    async def run(self, microscope: Microscope, first: Frame | None = None) -> RefocusRecord:
+    async def run(
+        self,
+        microscope: Microscope,
+        first: Frame | None = None,
+        *,
+        stage_position: StagePosition | None = None,
+    ) -> RefocusRecord:
         """Carry out the admitted refocus and give its finished record.
 
         Args:
             microscope: The connected microscope.
             first: The frame that raised the alarm, just taken where the lens stands.
+            stage_position: Where the frame that called for it was taken, in case the microscope tells none.
 
         Raises:
             LinkError, StoreError: after the record has been finished.
@@ -158,7 +169,7 @@ class RefocusDesk:
         try:
             with structlog.contextvars.bound_contextvars(refocus_id=active.record.refocus_id):
                 refocused = await active.run.run(first)
-            await self._teach(microscope, refocused)
+            await self._teach(microscope, refocused, stage_position)
         finally:
             await self._conclude(active)
         return active.record
@@ -223,8 +234,10 @@ class RefocusDesk:
             self._active.record = record
             self._board.update(current_refocus=record)
 
-    async def _teach(self, microscope: Microscope, refocused: Refocused) -> None:
-        """After a success: forget the suspicion, and make a baseline where there is none."""
+    async def _teach(
+        self, microscope: Microscope, refocused: Refocused, stage_position: StagePosition | None
+    ) -> None:
+        """After a success: forget the suspicion, note the place, make a baseline where there is none."""
         record, verified, conditions = refocused.record, refocused.verified, refocused.conditions
         if record.result is None or not record.result.is_success:
             return
@@ -232,6 +245,8 @@ class RefocusDesk:
         if not self._source.takes_frames:
             # Scanned by others in a way of their own, which only their next frames can show.
             self._monitor.expect_focus()
+        if conditions is not None:
+            await self._surfaces.learn(record, conditions, refocused.stage_position or stage_position)
         if verified is not None and conditions is not None:
             await self._references.learn(conditions, verified)
         if not (self._source.takes_frames and self._monitor.wants_reference):

@@ -19,12 +19,14 @@ from focusd.microscope.interface import Microscope
 from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger, Verdict
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
+from focusd.service.following import Follower, Foreseen
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.monitor import Monitor
 from focusd.service.neighbours import Neighbours
 from focusd.service.pending import Due, Pending
 from focusd.service.policy import Policy
+from focusd.service.surface import Place
 from focusd.sources.scan import ScanSource
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +55,7 @@ class Keeper:
         desk: Runs refocuses.
         pending: Holds the wanted refocus until it may begin.
         neighbours: Others who scan on the same microscope.
+        follower: Moves the lens to where focus is predicted.
         board: Where the status is published.
         inbox: Where others leave jobs.
         heartbeat: Told of progress.
@@ -68,6 +71,7 @@ class Keeper:
         desk: RefocusDesk,
         pending: Pending,
         neighbours: Neighbours,
+        follower: Follower,
         board: StatusBoard,
         inbox: Inbox,
         heartbeat: Heartbeat,
@@ -84,6 +88,7 @@ class Keeper:
         self._policy = Policy(config, clock)
         self._pending = pending
         self._neighbours = neighbours
+        self._follower = follower
         self._next_frame_due = 0.0
         self._store_failed = False
         self.is_paused = False
@@ -172,6 +177,30 @@ class Keeper:
         await self.refresh(microscope)
         return readback_mm
 
+    async def follow(self, microscope: Microscope, place: Place) -> Foreseen | None:
+        """Bring the lens to the focus predicted for the next tile, if it may; give what is predicted.
+
+        Returns:
+            The prediction, and whether the lens was moved or why it was not; ``None`` if there is none.
+
+        Raises:
+            LinkError, StoreError: the connection is lost, or nothing can be written down.
+        """
+        foreseen = await self._follower.foresee(microscope, place)
+        if foreseen is None or foreseen.reason:
+            return foreseen
+        if reason := self._why_no_move():
+            return replace(foreseen, reason=reason)
+        async with self._neighbours.turn("the lens follows the specimen"):
+            followed = await self._follower.follow(microscope, foreseen)
+        counters = self._board.current.counters
+        self._board.update(
+            working_distance_setpoint_mm=followed.working_distance_mm if followed.applied else None,
+            counters=replace(counters, predicted_moves=counters.predicted_moves + followed.applied),
+        )
+        await self.refresh(microscope)
+        return followed
+
     def lens_was_moved(self) -> None:
         """Start afresh where a neighbour has put the lens: that is no drift."""
         self._monitor.forget_suspicion()
@@ -200,6 +229,18 @@ class Keeper:
         self._neighbours.learn(column, mark)
         link = replace(self._board.current.link, round_trip_s=self._clock() - started)
         self._board.update(column=column, link=link)
+
+    def _why_no_move(self) -> str:
+        """Say why the lens must stay although it could be nearer to focus, ``""`` if it may move."""
+        reasons = (
+            (self.is_paused, "focusd is paused"),
+            (self._policy.has_given_up, "focus was looked for in vain"),
+            (self._pending.leased_s > 0.0, "somebody scans"),
+            (self._neighbours.is_scanning, "a client of the relay scans"),
+            (self._desk.is_busy or self._pending.due is not None, "a refocus comes first"),
+            (not self._pending.is_at_checkpoint, "acquisition has gone on"),
+        )
+        return next((reason for holds, reason in reasons if holds), "")
 
     def _idle_s(self) -> float:
         idle_s = self._config.microscope.timeouts.ping_interval_s
@@ -262,7 +303,8 @@ class Keeper:
             self._heartbeat.expect(self._config.relay.max_hold_s)
         try:
             async with self._neighbours.turn("focus is being mended"):
-                record = await self._desk.run(microscope, first)
+                stage_position = due.frame.stage_position if due is not None else None
+                record = await self._desk.run(microscope, first, stage_position=stage_position)
         except TimeoutError:
             reason = "a scan of a client of the relay does not end"
             abandoned = await self._desk.abandon(reason, RefocusResult.CANCELLED)
@@ -270,6 +312,7 @@ class Keeper:
                 raise
             return abandoned
         self._note_result(record, due)
+        await self._follower.note_refocus(record)
         self._board.update(
             baseline=self._monitor.baseline, working_distance_setpoint_mm=record.final_working_distance_mm
         )

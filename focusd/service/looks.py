@@ -12,7 +12,7 @@ from focusd.errors import ScanRefusedError
 from focusd.focus.compare import SCALES_PX, times_longer
 from focusd.focus.measure import Measurement
 from focusd.focus.spectrum import RadialSpectrum, log_energy
-from focusd.frame import Frame, ImagingConditions
+from focusd.frame import Frame, ImagingConditions, StagePosition
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusScan, ScanRole
 from focusd.sources.scan import ScanSource
@@ -54,6 +54,8 @@ class Looks:
         self._only_usual = False
         self.spectra: list[RadialSpectrum] = []
         """Of all scans."""
+        self.stage_position: StagePosition | None = None
+        """Where the last one was taken, if the microscope tells."""
 
     async def at_start(
         self, working_distance_mm: float, at_hand: Frame | None, *, tolerance_mm: float
@@ -112,6 +114,7 @@ class Looks:
         spectrum = replace(measurement.spectrum, dwell_time_us=dwell_time_us)
         measurement = replace(measurement, spectrum=spectrum)
         self.spectra.append(spectrum)
+        self.stage_position = frame.stage_position or self.stage_position
         if self.conditions is None or self.is_usual(measurement):
             self.conditions = frame.conditions
         score = measurement.scores[self._metric]

@@ -93,11 +93,16 @@ class Pending:
             return None
         if self._leases.current:
             return WaitsFor.SCAN_LEASE
-        if self._at_checkpoints and self._checkpoints == 0:
+        if self._at_checkpoints and not self.is_at_checkpoint:
             return WaitsFor.CHECKPOINT
         if not self._neighbours.lets_begin:
             return WaitsFor.CLIENT
         return WaitsFor.START
+
+    @property
+    def is_at_checkpoint(self) -> bool:
+        """Whether acquisition is between two tiles."""
+        return self._checkpoints > 0
 
     @property
     def leased_s(self) -> float:

@@ -31,7 +31,7 @@ from focusd.focus.measure import Measurement
 from focusd.focus.probe import Probe, ProbeOutcome, ProbeResult
 from focusd.focus.search import Search, make_search
 from focusd.focus.spectrum import RadialSpectrum
-from focusd.frame import Frame, ImagingConditions
+from focusd.frame import Frame, ImagingConditions, StagePosition
 from focusd.microscope.cleanup import uninterrupted
 from focusd.microscope.interface import Microscope
 from focusd.records import (
@@ -85,6 +85,8 @@ class Refocused:
     record: RefocusRecord
     conditions: ImagingConditions | None = None
     verified: Measurement | None = None
+    stage_position: StagePosition | None = None
+    """Where the last scan was taken, if the microscope tells."""
 
 
 class Refocus:
@@ -169,7 +171,7 @@ class Refocus:
             _log.error("refocus_failed", exc_info=error)
             result, reason = RefocusResult.INTERNAL_ERROR, f"{type(error).__name__}: {error}"
         await uninterrupted(self._conclude(result, reason, started))
-        return Refocused(self.record, self._looks.conditions, self._verified)
+        return Refocused(self.record, self._looks.conditions, self._verified, self._looks.stage_position)
 
     async def _conclude(self, result: RefocusResult, reason: str, started: float) -> None:
         """Leave the microscope as the result demands, and finish the record."""

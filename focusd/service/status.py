@@ -49,6 +49,8 @@ class Counters:
     frames_unjudgeable: int = 0
     refocuses: int = 0
     refocuses_failed: int = 0
+    predicted_moves: int = 0
+    """Moves of the lens to a predicted focus."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from focusd.records import Baseline, FrameVerdict, RefocusRecord, RefocusResult,
 from focusd.service.attended import attended
 from focusd.service.board import StatusBoard
 from focusd.service.desk import RefocusDesk
+from focusd.service.following import Follower
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
@@ -35,6 +36,7 @@ from focusd.service.pending import Due, Pending, WaitsFor
 from focusd.service.recovery import settle_open_entries
 from focusd.service.relaying import RelayClients
 from focusd.service.status import DaemonState, LinkStatus, Status
+from focusd.service.surface import Surfaces
 from focusd.service.turns import Turns
 from focusd.sources.scan import ScanSource
 from focusd.store.database import Store
@@ -53,6 +55,7 @@ class Supervisor:
         connect: Opens a connection to the microscope.
         heartbeat: Told of progress, for the watchdog.
         clock: Monotonic seconds, by which frames fall due and cool-downs pass.
+        wall_clock: Seconds since 1970, by which focus drifts.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Supervisor:
         connect: Callable[[], AbstractAsyncContextManager[Microscope]],
         heartbeat: Heartbeat,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self.store = store
@@ -73,21 +77,16 @@ class Supervisor:
         self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
         source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
         self.board = initial_board(config)
-        self._desk = RefocusDesk(config, store, monitor=self._monitor, source=source, board=self.board)
+        self.surfaces = Surfaces(config, store, wall_clock=wall_clock)
+        self._desk = RefocusDesk(
+            config, store, monitor=self._monitor, source=source, board=self.board, surfaces=self.surfaces
+        )
         self._leases = Leases(clock)
         relays = config.frames.source == "relay"
         self._relay = RelayClients(config.relay, config.microscope) if relays else None
         self._neighbours: Neighbours = self._relay or Nobody()
         self._pending = Pending(
             self._leases, self._neighbours, at_checkpoints=config.refocus.mode == "checkpoint"
-        )
-        self.turns = Turns(
-            leases=self._leases,
-            neighbours=self._neighbours,
-            pending=self._pending,
-            desk=self._desk,
-            inbox=self._inbox,
-            store=store,
         )
         self._keeper = Keeper(
             config,
@@ -96,10 +95,20 @@ class Supervisor:
             desk=self._desk,
             pending=self._pending,
             neighbours=self._neighbours,
+            follower=Follower(config, store, self.surfaces),
             board=self.board,
             inbox=self._inbox,
             heartbeat=heartbeat,
             clock=clock,
+        )
+        self.turns = Turns(
+            leases=self._leases,
+            neighbours=self._neighbours,
+            pending=self._pending,
+            desk=self._desk,
+            inbox=self._inbox,
+            store=store,
+            follow=self._keeper.follow,
         )
 
     # --- life ---

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from focusd.errors import BusyError, LeasedError
+from focusd.microscope.interface import Microscope
 from focusd.records import FrameVerdict, RefocusRecord, RefocusResult, RefocusTrigger
 from focusd.service.desk import RefocusDesk
+from focusd.service.following import Foreseen
 from focusd.service.jobs import Inbox
 from focusd.service.leases import Leases, ScanLease
 from focusd.service.neighbours import Neighbours
 from focusd.service.pending import Due, Pending, WaitsFor
+from focusd.service.surface import Place
 from focusd.store.database import Store
 
 NO_ACTION = "none"
+MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,14 @@ class Checkpoint:
     """What was done between two tiles."""
 
     action: str
-    """``none``, or how the refocus ended."""
+    """``none``, how the refocus ended, or ``moved``: to the focus predicted for the next tile."""
     reacquire_from: int | None
     """After a refocus: the first frame that was taken when focus had been lost already."""
     working_distance_mm: float | None
-    """Where the lens stands after a refocus; ``None`` if nothing was done."""
+    """Where the lens stands after that; ``None`` if nothing was done."""
     refocus: RefocusRecord | None
+    prediction: Foreseen | None = None
+    """The focus predicted for the next tile, where that was told and there is anything to go by."""
 
 
 def reacquire_from(frame: FrameVerdict | None, record: RefocusRecord | None) -> int | None:
@@ -47,6 +54,17 @@ def reacquire_from(frame: FrameVerdict | None, record: RefocusRecord | None) -> 
     return frame.reacquire_from or itself
 
 
+def _with_prediction(done: Checkpoint, foreseen: Foreseen | None) -> Checkpoint:
+    if foreseen is None or not foreseen.applied:
+        return replace(done, prediction=foreseen)
+    return replace(
+        done,
+        action=MOVED if done.action == NO_ACTION else done.action,
+        working_distance_mm=foreseen.readback_mm,
+        prediction=foreseen,
+    )
+
+
 class Turns:
     """Lets acquisition and refocus take turns.
 
@@ -57,6 +75,7 @@ class Turns:
         desk: The refocus that runs.
         inbox: Wakes the owner of the microscope.
         store: Knows past frames.
+        follow: Brings the lens to the focus predicted for the next tile, if it may.
     """
 
     def __init__(
@@ -68,6 +87,7 @@ class Turns:
         desk: RefocusDesk,
         inbox: Inbox,
         store: Store,
+        follow: Callable[[Microscope, Place], Awaitable[Foreseen | None]],
     ) -> None:
         self._leases = leases
         self._neighbours = neighbours
@@ -75,11 +95,18 @@ class Turns:
         self._desk = desk
         self._inbox = inbox
         self._store = store
+        self._follow = follow
+        self._following: asyncio.Future[Foreseen | None] | None = None
         self._told = 0
         """Acquisition has been told of all refocuses up to this id."""
 
-    async def checkpoint(self, *, timeout_s: float) -> Checkpoint | None:
-        """Do what is pending, while acquisition is between two tiles.
+    async def checkpoint(self, next_place: Place | None = None, *, timeout_s: float) -> Checkpoint | None:
+        """Do what is pending, while acquisition is between two tiles, and make ready for the next one.
+
+        Args:
+            next_place: Where the next tile is: unless tiles must be taken again first, the lens goes to the
+                focus predicted for it, if that is known well enough.
+            timeout_s: Longest wait.
 
         Returns:
             What was done, now or by itself since acquisition was told the last time; ``None`` if it takes
@@ -88,26 +115,24 @@ class Turns:
         Raises:
             LeasedError: somebody else scans.
             NotConnectedError: there is no microscope.
+            LinkError, StoreError: the microscope or the disk failed while the lens was to be moved.
         """
         self.refuse_while_leased("a checkpoint")
         self._inbox.refuse_while_closed()
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as scope:
                 with self._pending.checkpoint():
-                    record = await self._wait_for_focus()
+                    done = await self._done(await self._wait_for_focus() or self._untold())
+                    if next_place is not None and done.reacquire_from is None:
+                        done = _with_prediction(done, await self._make_ready(next_place))
         except TimeoutError:
-            return None
-        record = record or self._untold()
-        if record is None or record.result is None:
-            return Checkpoint(NO_ACTION, None, None, None)
-        self.note_told(record)
-        frame = await self._store.frames.get(record.frame_id) if record.frame_id else None
-        return Checkpoint(
-            action=record.result.value,
-            reacquire_from=reacquire_from(frame, record),
-            working_distance_mm=record.final_working_distance_mm,
-            refocus=record,
-        )
+            # A link that gave no answer in time is another matter.
+            if scope.expired():
+                return None
+            raise
+        if done.refocus is not None:
+            self.note_told(done.refocus)
+        return done
 
     async def wait_for(self, due: Due, *, timeout_s: float) -> RefocusRecord | None:
         """Wait for a refocus that a frame has led to.
@@ -174,6 +199,26 @@ class Turns:
         if self._neighbours.is_scanning:
             raise LeasedError(f"{what} is not possible while a client of the relay scans", free_in_s=1.0)
 
+    async def _done(self, record: RefocusRecord | None) -> Checkpoint:
+        """Say what a refocus has done."""
+        if record is None or record.result is None:
+            return Checkpoint(NO_ACTION, None, None, None)
+        frame = await self._store.frames.get(record.frame_id) if record.frame_id else None
+        return Checkpoint(
+            action=record.result.value,
+            reacquire_from=reacquire_from(frame, record),
+            working_distance_mm=record.final_working_distance_mm,
+            refocus=record,
+        )
+
+    async def _make_ready(self, next_place: Place) -> Foreseen | None:
+        """Let the lens go to the focus predicted for the next tile."""
+        self._following = self._inbox.put(
+            "the move to the predicted focus", lambda microscope: self._follow(microscope, next_place)
+        )
+        # Who leaves does not stop it half way, and whoever wants to scan next waits for its end.
+        return await asyncio.shield(self._following)
+
     def _untold(self) -> RefocusRecord | None:
         """Give the last refocus if it came by itself, has ended, and acquisition was not told of it."""
         last = self._desk.last
@@ -181,7 +226,7 @@ class Turns:
         return last if last is not None and is_own and last.refocus_id > self._told else None
 
     async def _wait_for_focus(self) -> RefocusRecord | None:
-        """Wait until no refocus runs or is about to begin; give the last that was waited for."""
+        """Wait until the lens stands and is not about to move; give the last refocus that was waited for."""
         record: RefocusRecord | None = None
         while True:
             due = self._pending.next
@@ -190,5 +235,7 @@ class Turns:
                 record = await asyncio.shield(due.ended) or record
             elif self._desk.is_busy:
                 record = await self._desk.until_free()
+            elif self._following is not None and not self._following.done():
+                await asyncio.wait([self._following])
             else:
                 return record

@@ -100,7 +100,13 @@ async def test_at_checkpoints_nothing_moves_before_the_word_is_given(tmp_path: P
     assert done["reacquire_from"] == tiles[0]["verdict"]["frame_id"]
     assert done["working_distance_mm"] == column.working_distance_mm
     assert after["verdict"]["verdict"] == "in_focus"
-    assert nothing == {"action": "none", "reacquire_from": None, "working_distance_mm": None, "refocus": None}
+    assert nothing == {
+        "action": "none",
+        "reacquire_from": None,
+        "working_distance_mm": None,
+        "refocus": None,
+        "prediction": None,
+    }
 
 
 async def test_a_checkpoint_looks_into_the_first_suspicion(tmp_path: Path) -> None:

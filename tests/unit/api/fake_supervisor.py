@@ -35,6 +35,7 @@ from focusd.service.keeper import ScanAnswer
 from focusd.service.pending import Due, PendingRefocus
 from focusd.service.status import DaemonState, LinkStatus, Status
 from focusd.service.supervisor import Supervisor
+from focusd.service.surface import Surfaces
 from focusd.service.turns import Turns
 from focusd.store.database import Store
 
@@ -141,6 +142,11 @@ class FakeSupervisor:
     def turns(self) -> Turns:
         """Those of a true supervisor that never connects."""
         return self._true.turns
+
+    @property
+    def surfaces(self) -> Surfaces:
+        """Those of a true supervisor."""
+        return self._true.surfaces
 
     async def judge(self, frame: Frame, *, is_awaited: bool = False) -> tuple[FrameVerdict, Due | None]:
         """Judge in earnest."""
