@@ -260,7 +260,7 @@ def test_a_piece_that_does_not_fit_the_wire_is_not_sent() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 70), min_size=4, max_size=4), st.integers(1, 200))
 def test_other_messages_between_pieces_are_read_over(sizes: list[int], step: int) -> None:
-    """Of whatever length they are, also shorter than the header of a piece, and wherever the stream is cut."""
+    """Of whatever length, also shorter than the header of a piece, and wherever the stream is cut."""
     others = [encode_message(Message("Other", bytes(size))) for size in sizes]
     pieces = [piece(start, bytes(range(start, start + 4))).encode() for start in (0, 4, 8)]
     wire = others[0] + b"".join(one + other for one, other in zip(pieces, others[1:], strict=True))
