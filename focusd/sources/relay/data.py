@@ -4,7 +4,7 @@ Bytes go from the kernel into one buffer and from there to the kernel again; fol
 into the frame. Nothing is read before all that was read has been sent, so a client that does not read
 stops the microscope's stream, as it would without focusd.
 
-On two cores shared with both peers this costs the processor a sixth more than a plain forwarder that folds
+On two cores shared with both peers this costs the processor a fifth more than a plain forwarder that folds
 nothing, so what is left to gain is small. Tried and no faster: splicing between the sockets (the copy for
 folding then costs more than was saved), receiving straight into the frame's cold memory, a thread for each
 direction, fewer wake-ups through SO_RCVLOWAT, buffers of 2 and 4 MiB; buffers of 256 KiB cost a quarter more.
