@@ -33,7 +33,7 @@ import numpy as np
 from focusd.focus.asking import Scan, Search
 from focusd.focus.blur import relative_blur
 from focusd.focus.brent import brent_by_shape
-from focusd.focus.compare import SCALES_PX, SpectralComparison, finest_clear_px, sharper, times_longer
+from focusd.focus.compare import SCALES_PX, comparison, finest_clear_px, sharper, times_longer
 from focusd.focus.depth import LearnedDepth
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
@@ -354,7 +354,9 @@ class SpectralSearch(Search):
         triple = self._triple(vertex_mm)
         if triple is None or finest_clear_px(*(scan.measurement.spectrum for scan in triple)) is None:
             return vertex_mm
-        objective = SpectralComparison().objective([scan.measurement for scan in triple])
+        by_shape = self._posterior is not None and self._posterior.by_shape
+        compared = comparison("band_ratio" if by_shape else "log_energy")
+        objective = compared.objective([scan.measurement for scan in triple])
         points = [(scan.working_distance_mm, objective(scan.measurement)) for scan in triple]
         lowest_mm = parabola_vertex(points)
         if lowest_mm is None or not points[0][0] < lowest_mm < points[2][0]:
