@@ -16,6 +16,7 @@ autofocusing in brightfield microscopy: a comparative study", ICPR 2000, equatio
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import cv2
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from focusd.errors import ImageError
 
-_BUFFER_BYTES = 1 << 19
+_BUFFER_BYTES = 15 << 15
 """Size of each of a block's two buffers: both together fit the second-level cache of the processors it was
 measured on, and the calls of numpy and OpenCV cost little beside the work on a block."""
 _BLOCK_COLUMNS = 4096
@@ -35,13 +36,18 @@ _LARGEST_IN_16_BITS = (1 << 15) // 4 - 1
 _TRUSTED_SUM = 1 << 50
 
 AnyArray = NDArray[Any]
+_Buffers = tuple[AnyArray, AnyArray]
+
+_SPARE: deque[_Buffers] = deque(maxlen=4)
+"""Buffers that wait for the next frame, of any thread: to fresh memory the system adds page after page, which
+can cost as much as the work on a small frame."""
 
 
 def laplacian_variance(pixels: AnyArray) -> float:
     """Give the variance of the image's Laplacian, equal to ``cv2.Laplacian(pixels, cv2.CV_64F).var()``.
 
     The score rises towards focus while there is no noise; noise of variance ``s**2`` adds ``20 * s**2``.
-    Beside the image it takes about 1 MiB of memory, however large the image is.
+    Beside the image it takes 1 MiB of memory, however large the image is, and keeps it for the next.
 
     Args:
         pixels: Grey levels, uint8 or uint16 of either byte order, shape ``(rows, columns)``, each side at
@@ -82,7 +88,8 @@ def _line_sum(line: AnyArray) -> int:
 def _sum_of_squares(pixels: AnyArray) -> int:
     """Sum of the squared Laplacian over the whole image: in int16 up to the first block that needs more."""
     rows, columns = pixels.shape
-    block = _Block(pixels.shape, np.dtype(np.int16))
+    buffers = _buffers()
+    block = _Block(buffers, np.dtype(np.int16))
     total = 0
     parts = -(-columns // _BLOCK_COLUMNS)
     for part in range(parts):
@@ -91,13 +98,21 @@ def _sum_of_squares(pixels: AnyArray) -> int:
         while top < rows:
             down = slice(top, min(top + block.height(across), rows))
             if block.is_small and not _fits_in_16_bits(pixels[_widened(down), _widened(across)]):
-                del block  # its memory first
-                block = _Block(pixels.shape, np.dtype(np.float32))
+                block = _Block(buffers, np.dtype(np.float32))
                 continue
             block.load(pixels, down, across)
             total += block.sum_of_squares()
             top = down.stop
+    _SPARE.append(buffers)
     return total
+
+
+def _buffers() -> _Buffers:
+    """Give two buffers that nobody uses."""
+    try:
+        return _SPARE.pop()
+    except IndexError:
+        return np.empty(_BUFFER_BYTES, np.uint8), np.empty(_BUFFER_BYTES, np.uint8)
 
 
 def _widened(span: slice) -> slice:
@@ -117,17 +132,16 @@ class _Block:
     one pixel on. At the ends of a line that is wrong, but there it is only read for the lines on every side.
 
     Args:
-        shape: Of the image.
+        buffers: Memory for the pixels, and for the sums of neighbours.
         dtype: int16 while the Laplacian fits it, float32 otherwise: whole numbers are exact in both.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, buffers: _Buffers, dtype: np.dtype[Any]) -> None:
         self.is_small = dtype.itemsize == 2
-        most = (shape[0] + 2) * (min(shape[1], _BLOCK_COLUMNS) + 2)
-        size = min(_BUFFER_BYTES // dtype.itemsize, most)
-        # The conversion below multiplies what was there by 0, which must be a number.
-        self._values: AnyArray = np.empty(size, dtype) if self.is_small else np.zeros(size, dtype)
-        self._pairs: AnyArray = np.empty(size, dtype)
+        self._values, self._pairs = (one.view(dtype) for one in buffers)
+        if not self.is_small:
+            # The conversion below multiplies what was there by 0, which must be a number.
+            self._values.fill(0)
         self._shape = (0, 0)
 
     def height(self, across: slice) -> int:

@@ -113,7 +113,8 @@ def _levels(pixels: Pixels) -> _Levels:
     total = squares = 0.0
     dark, at_ceiling = 0, dict.fromkeys(_CONVERTER_CEILINGS, 0)
     lowest, highest = _CONVERTER_CEILINGS[-1], 0
-    step = _PIECE_BYTES // pixels.itemsize
+    step = min(_PIECE_BYTES // pixels.itemsize, pixels.size)
+    is_most = np.empty((1, step), np.bool_)
     for begin in range(0, pixels.size, step):
         piece = line[:, begin : begin + step]
         total += cv2.sumElems(piece)[0]
@@ -123,7 +124,8 @@ def _levels(pixels: Pixels) -> _Levels:
         if least == 0:
             dark += piece.size - cv2.countNonZero(piece)
         if most in at_ceiling:
-            at_ceiling[int(most)] += int(np.count_nonzero(piece == most))
+            found = np.equal(piece, int(most), out=is_most[:, : piece.size])
+            at_ceiling[int(most)] += int(np.count_nonzero(found))
     return _Levels(
         lowest=lowest,
         highest=highest,

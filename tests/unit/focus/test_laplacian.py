@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from focusd.errors import ImageError
+from focusd.focus import laplacian
 from focusd.focus.laplacian import laplacian_variance
 from tests.unit.focus.memory import peak_bytes
 
@@ -21,11 +23,11 @@ from tests.unit.focus.memory import peak_bytes
 def exact_variance(pixels: NDArray[Any]) -> float:
     """Variance of the Laplacian under a mirrored border, in whole numbers, from its definition."""
     padded = np.pad(pixels.astype(np.int64), 1, mode="reflect")
-    laplacian = (
+    second = (
         padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * padded[1:-1, 1:-1]
     )
     # Below 2**63 for any image of up to 10**8 pixels.
-    total, squares = int(laplacian.sum()), int(np.square(laplacian).sum())
+    total, squares = int(second.sum()), int(np.square(second).sum())
     return float(Fraction(pixels.size * squares - total * total, pixels.size**2))
 
 
@@ -132,7 +134,21 @@ def test_the_scratch_does_not_grow_with_the_frame(dtype: str, shape: tuple[int, 
     line = np.random.default_rng(9).integers(0, 65_535, max(shape)).astype(dtype)
     frame = np.broadcast_to(line if shape[1] >= shape[0] else line[:, np.newaxis], shape)
 
+    laplacian._SPARE.clear()
+
     assert peak_bytes(lambda: laplacian_variance(frame)) < 1.3 * 2**20
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Frames scored at the same time, and buffers that go from one to the next, give the exact values."""
+    rng = np.random.default_rng(10)
+    frames = [rng.integers(0, highest, (200 + highest // 99, 300)) for highest in (255, 4095, 65_535) * 8]
+    frames = [frame.astype(np.uint8 if frame.max() < 256 else np.uint16) for frame in frames]
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(laplacian_variance, frames))
+
+    assert found == [exact_variance(frame) for frame in frames]
 
 
 def test_the_largest_sums_stay_exact() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focusd.errors import ImageError
+from focusd.focus import laplacian, spectrum
 from focusd.focus.classics import Mask
 from focusd.focus.laplacian import laplacian_variance
 from focusd.focus.measure import measure
@@ -39,10 +40,14 @@ def test_the_memory_taken_does_not_grow_with_the_frame(dtype: type[np.unsignedin
     small, large = (np.zeros((side, side), dtype) for side in (1024, 4096))
     small[::3, ::5] = large[::3, ::5] = np.iinfo(dtype).max
 
-    peaks = [peak_bytes(partial(measure, pixels, ["log_energy", "band_ratio"])) for pixels in (small, large)]
+    peaks = []
+    for pixels in (small, large):
+        laplacian._SPARE.clear()
+        spectrum._plan.cache_clear()
+        peaks.append(peak_bytes(partial(measure, pixels, ["log_energy", "band_ratio"])))
 
     assert peaks[1] < peaks[0] + 2**20
-    assert peaks[1] < 8 * 2**20
+    assert peaks[1] < 10 * 2**20
 
 
 def test_other_layouts_are_taken_too() -> None:
