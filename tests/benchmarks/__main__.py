@@ -11,7 +11,19 @@ from pathlib import Path
 
 import structlog
 
-from tests.benchmarks import detect, http_load, path, refocus, relay, scan, tables, tiles, transport, world
+from tests.benchmarks import (
+    detect,
+    http_load,
+    kernel,
+    path,
+    refocus,
+    relay,
+    scan,
+    tables,
+    tiles,
+    transport,
+    world,
+)
 from tests.benchmarks.report import Report
 
 
@@ -25,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "detect": _detect,
         "scan": _scan,
         "relay": _relay,
+        "kernel": _kernel,
         "transport": _transport,
         "path": _path,
         "http": _http,
@@ -61,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     whole = benchmarks.add_parser("scan", parents=[common], help="a whole scan of tiles")
     whole.add_argument("--tiles", type=int, default=20, help="tiles along each side of the block")
     whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
+    benchmarks.add_parser("kernel", parents=[common], help="what it costs to judge a frame")
     benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
     benchmarks.add_parser("transport", parents=[common], help="how fast frames come in")
     benchmarks.add_parser("path", parents=[common], help="from bytes to a verdict")
@@ -131,6 +145,12 @@ def _path(parsed: argparse.Namespace) -> Report:
 def _http(parsed: argparse.Namespace) -> Report:
     is_short = parsed.benchmark == "all"
     return http_load.run(http_load.HttpOptions(rounds=parsed.trials or (2 if is_short else 5)))
+
+
+def _kernel(parsed: argparse.Namespace) -> Report:
+    if parsed.benchmark == "all":
+        return kernel.run(kernel.KernelOptions(turns=parsed.trials or 5, large_px=8192, other_px=(512,)))
+    return kernel.run(kernel.KernelOptions(turns=parsed.trials or 15))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:
