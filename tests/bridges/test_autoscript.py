@@ -41,7 +41,7 @@ async def test_every_rule_is_kept(bridge: Bridge, microscope: FakeMicroscope) ->
     findings = await run(bridge.port, CheckOptions(beyond_limits=True, side_px=128))
 
     assert failures(findings) == {}
-    assert set(with_outcome(findings, Outcome.SKIP)) == {"auto-contrast", "capabilities"}
+    assert set(with_outcome(findings, Outcome.SKIP)) == {"auto-contrast", "frames", "capabilities"}
     assert len(microscope.threads) == 1
     assert microscope.active_view == 2
 

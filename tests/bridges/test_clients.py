@@ -169,6 +169,35 @@ def test_the_owners_images_are_pushed_to_whoever_subscribed() -> None:
     assert pixels[0] == 8
 
 
+def test_a_watched_image_is_dated_before_the_last_look() -> None:
+    """Nobody knows when it was begun: before the last look, by as much as its dwell times take."""
+    lab = Lab()
+    slow = Image(16, 16, bytes(256), state={"dwell_time_us": 10_000.0})
+    known = Image(16, 16, bytes(256), started_at=5.0, finished_at=6.0)
+    with served(lab) as bridge, Caller(bridge) as caller:
+        caller.ask("subscribe")
+        lab.acquired += [slow, known]
+        first, second = (caller.receive()[0]["params"] for _ in range(2))
+
+    assert first["finished_at"] - first["started_at"] == pytest.approx(2.56, abs=0.5)
+    assert (second["started_at"], second["finished_at"]) == (5.0, 6.0)
+
+
+def test_what_was_there_before_a_client_subscribed_is_nothing_new() -> None:
+    """An image that is still shown may be hours old; a client that is there already is told."""
+    lab = Lab()
+    with served(lab) as bridge, Caller(bridge) as first, Caller(bridge) as second:
+        lab.acquired = [frame(1)]
+        first.ask("subscribe")
+        lab.acquired += [frame(2)]
+        told = first.receive()[1][0]
+        second.ask("subscribe")
+        lab.acquired += [frame(3)]
+        both = [caller.receive()[1][0] for caller in (first, second)]
+
+    assert (told, both) == (2, [3, 3])
+
+
 def test_nobody_is_polled_for_while_nobody_wants_images() -> None:
     """The instrument is left alone."""
     lab = Lab()

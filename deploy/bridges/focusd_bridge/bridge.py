@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import itertools
 import logging
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from .connection import Connection
 from .instrument import Image, Instrument, Json
@@ -57,6 +59,7 @@ class Bridge:
         self._lock = threading.Lock()
         self._frame_ids = itertools.count(1)
         self._poll_works = True
+        self._looked_at: float | None = None
         self._owner: Owner | None = None
         self._listener: socket.socket | None = None
 
@@ -79,7 +82,7 @@ class Bridge:
             self.__exit__()
             raise
         self.port = self._listener.getsockname()[1]
-        methods = Methods(self._instrument, owner)
+        methods = Methods(self._instrument, owner, self._begin_to_watch)
         accepting = threading.Thread(target=self._accept, args=(self._listener, methods), name="accept")
         accepting.daemon = True
         accepting.start()
@@ -123,17 +126,30 @@ class Bridge:
             return [client for client in self._clients if client.subscribed]
 
     def _poll(self) -> None:
-        if not self._instrument.has("poll") or not self.subscribed:
-            return
+        if self._instrument.has("poll") and self.subscribed:
+            self._look()
+        else:
+            self._looked_at = None
+
+    def _begin_to_watch(self) -> None:
+        """Look what there is before a client subscribes: that is nothing new to it."""
+        if self._instrument.has("poll"):
+            with contextlib.suppress(Exception):
+                self._look()
+
+    def _look(self) -> None:
+        since, self._looked_at = self._looked_at, time.monotonic()
         try:
             image = self._instrument.poll()
-            if image is not None:
-                self.push(image, self._instrument.get_state())
+            if image is not None and since is not None:
+                state = self._instrument.get_state()
+                self.push(_dated(image, state, since), state)
             self._poll_works = True
         except Exception:
             if self._poll_works:
                 log.exception("the owner's images cannot be read; it is tried on")
             self._poll_works = False
+            self._looked_at = None
             raise
 
     # --- connections ---
@@ -175,3 +191,11 @@ class Bridge:
     def _forget(self, client: Connection) -> None:
         with self._lock:
             self._clients.remove(client)
+
+
+def _dated(image: Image, state: Json, since: float) -> Image:
+    """Date an image that was not there at the last look, unless its instrument has: earlier than it began."""
+    if image.started_at is not None:
+        return image
+    dwell_us = {**state, **(image.state or {})}.get("dwell_time_us") or 0.0
+    return replace(image, started_at=since - image.rows * image.columns * float(dwell_us) * 1e-6)

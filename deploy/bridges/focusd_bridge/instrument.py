@@ -44,7 +44,8 @@ class Image:
     """One image; ``pixels`` go row by row, those of 16 bits little-endian.
 
     ``state`` holds what differs from ``get_state`` in this image. The times are those of ``time.monotonic``;
-    without them they are those of the call that gave the image.
+    without them they are those of the call that gave the image, or for one that ``poll`` gave, the earliest
+    that it may have been begun and the time of the call.
     """
 
     rows: int

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from typing import Callable
 
 from .errors import InstrumentError, MethodError, OutOfRangeError
 from .instrument import Image, Instrument, Json, Pixels, Scan
@@ -24,11 +25,13 @@ class Methods:
     Args:
         instrument: What they are carried out on.
         owner: The thread that calls it.
+        begin_to_watch: Called by that thread before a client subscribes.
     """
 
-    def __init__(self, instrument: Instrument, owner: Owner) -> None:
+    def __init__(self, instrument: Instrument, owner: Owner, begin_to_watch: Callable[[], None]) -> None:
         self._instrument = instrument
         self._owner = owner
+        self._begin_to_watch = begin_to_watch
         self._freezing = threading.Lock()
         self._frozen_for: list[object] = []
 
@@ -106,7 +109,10 @@ class Methods:
 
     def _optional(self, client: object, method: str, params: Params) -> Json:
         instrument, owner = self._instrument, self._owner
-        if method in ("ping", "subscribe"):
+        if method == "ping":
+            return {}
+        if method == "subscribe":
+            owner.call(method, self._begin_to_watch, instrument.answer_s)
             return {}
         if method == "freeze_auto_contrast":
             frozen = params.flag("frozen")

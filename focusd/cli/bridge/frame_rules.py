@@ -9,7 +9,7 @@ from focusd.cli.bridge.bench import Bench, SkippedRuleError, read, success
 from focusd.cli.bridge.talk import BrokenRuleError
 from focusd.errors import RemoteProtocolError
 from focusd.microscope.bridge_images import CLOCK_GRAIN_S
-from focusd.protocol.bridge_rpc import ErrorCode, Failure
+from focusd.protocol.bridge_rpc import Failure
 from focusd.protocol.bridge_values import ImageInfo, parse_image, scan_params
 
 _LOOK_S: Final = 0.05
@@ -28,7 +28,7 @@ async def subscription(bench: Bench) -> str:
     # What it was told as has come before the next answer.
     await bench.state()
     if scanned is None:
-        return "the instrument is busy"
+        return "no scan was to be had"
     times = scanned.started_at, scanned.finished_at
     if any(
         (params.get("started_at"), params.get("finished_at")) == times for params, _ in await _told(bench)
@@ -79,10 +79,10 @@ async def _told(bench: Bench) -> list[tuple[dict[str, object], int]]:
 
 
 async def _scan(bench: Bench) -> ImageInfo | None:
-    """Scan; ``None`` while the owner does."""
+    """Scan; ``None`` if that is refused, as while the owner does."""
     request = bench.request
     told = await bench.ask_scan(scan_params(request), beam_time_s=request.beam_time_s)
-    if isinstance(told.answer, Failure) and told.answer.kind is ErrorCode.BUSY:
+    if isinstance(told.answer, Failure):
         return None
     size = len(told.payload or b"")
-    return read(lambda value: parse_image(value, size), success(told, "scan"))
+    return read(lambda value: parse_image(value, size), told.answer.value)
