@@ -40,6 +40,11 @@ class RawFormat:
         """Bytes that such an image has."""
         return self.rows * self.columns * np.dtype(RAW_DTYPES[self.dtype]).itemsize
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the pixels are used as they come; otherwise their bytes are swapped into a copy."""
+        return np.dtype(RAW_DTYPES[self.dtype]).isnative
+
 
 def raw_format(shape: str, dtype: str) -> RawFormat:
     """Read what a client says of its pixels.

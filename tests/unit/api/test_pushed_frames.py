@@ -11,6 +11,8 @@ import pytest
 from focusd.api.frame_body import IMAGES
 from focusd.api.server import serve_http
 from focusd.config import HttpSettings
+from focusd.focus.laplacian import laplacian_variance
+from focusd.framepool import FRAMES
 from tests.unit.api.client import Client, Reply, connected, read_reply
 from tests.unit.api.fake_supervisor import FakeSupervisor
 
@@ -55,6 +57,32 @@ async def test_headers_say_the_same_as_the_query(client: Client) -> None:
 
     assert by_header.json["verdict"]["condition"] == by_query.json["verdict"]["condition"]
     assert wide.json["verdict"]["condition"].endswith("128x96-16bit")
+
+
+async def test_either_byte_order_is_judged_alike(client: Client) -> None:
+    """What a client says of its bytes is believed."""
+    wide = PIXELS.astype(np.uint16) * 200
+    said = [("uint16", "<u2"), (">u2", ">u2")]
+
+    replies = [
+        await push(client, f"?shape=96,128&dtype={name}", wide.astype(dtype).tobytes())
+        for name, dtype in said
+    ]
+
+    little, big = (reply.json["verdict"]["laplacian_variance"] for reply in replies)
+    assert little == big == laplacian_variance(wide)
+
+
+async def test_the_memory_of_a_frame_is_used_again(client: Client) -> None:
+    """Frames in a row do not cost the system new memory each, and each has its own verdict."""
+    seen = set()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (512, 1024), dtype=np.uint8)
+        reply = await push(client, "?shape=512,1024&dtype=uint8", pixels.tobytes())
+        assert reply.json["verdict"]["laplacian_variance"] == laplacian_variance(pixels)
+        seen.add(FRAMES.kept_bytes)
+
+    assert len(seen) <= 2
 
 
 @pytest.mark.parametrize("kind", IMAGES)

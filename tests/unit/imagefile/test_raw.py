@@ -98,3 +98,11 @@ def test_any_words_give_a_format_or_a_named_error(shape: str, dtype: str) -> Non
         problem = str(error)
 
     assert problem.startswith(("shape: ", "dtype: ")) or not problem
+
+
+def test_which_pixels_are_used_as_they_come() -> None:
+    """Only those of the other byte order are copied."""
+    as_they_come = {name for name in RAW_DTYPES if raw_format("70,90", name).is_native}
+
+    assert as_they_come == {name for name, dtype in RAW_DTYPES.items() if np.dtype(dtype).isnative}
+    assert not {"<u2", ">u2"} <= as_they_come
