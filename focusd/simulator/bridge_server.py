@@ -113,8 +113,8 @@ class BridgeServer:
         Raises:
             RefusedError: the instrument is busy, or its beam is off.
         """
+        info, pixels = await self.instrument.take(request, frame_id=str(self._owners_frames + 1))
         self._owners_frames += 1
-        info, pixels = await self.instrument.take(request, frame_id=str(self._owners_frames))
         for session in self.sessions:
             if session.subscribed:
                 session.frames.put(info.as_json(), pixels)

@@ -153,6 +153,7 @@ async def test_frames_taken_while_focus_is_mended_are_not_judged(tmp_path: Path)
     seen_mm = {round(frame["working_distance_mm"], 6) for frame in frames}
     assert status["last_refocus"]["result"] == "refocused"
     assert status["stream"]["frames_set_aside"] >= 1
+    assert status["stream"]["frames_missing"] == 0, "a tile that was refused has no number"
     assert seen_mm <= {9.012, round(final_mm, 6)}, "frames with the lens on its way are nobody's"
 
 
