@@ -43,8 +43,8 @@ def _references(block: _Block) -> int:
     return sys.getrefcount(block.data)
 
 
-_UNUSED: Final = _references(_Block(1))
-"""References to the memory of a block that nobody has taken."""
+_NEVER_TAKEN: Final = _Block(1)
+"""Shows how many references there are when nobody holds any, as this interpreter counts at this moment."""
 
 
 class FramePool:
@@ -103,7 +103,7 @@ class FramePool:
 
 
 def _is_unused(block: _Block) -> bool:
-    return _references(block) == _UNUSED
+    return _references(block) == _references(_NEVER_TAKEN)
 
 
 FRAMES: Final = FramePool()
