@@ -23,11 +23,12 @@ import random
 import secrets
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 DEFAULT_URL = "http://127.0.0.1:8470"
@@ -171,13 +172,25 @@ class Judgement(NamedTuple):
     waits_for: str | None  # what a wanted refocus waits for: checkpoint, scan_lease, client_scan, start
 
 
+class PredictedFocus(NamedTuple):
+    """Where focus is expected at one place of the stage."""
+
+    x_mm: float
+    y_mm: float
+    working_distance_mm: float
+    standard_deviation_um: float
+    applied: bool  # at a checkpoint: whether the lens was moved there
+    reason: str  # why it was not
+
+
 class Checkpoint(NamedTuple):
     """What was done between two tiles."""
 
-    action: str  # none, or how the refocus ended
+    action: str  # none, how the refocus ended, or moved: to the focus predicted for the next tile
     reacquire_from: int | None
     working_distance_mm: float | None
     refocus: Refocus | None
+    prediction: PredictedFocus | None  # for the next tile, where its position was told
 
 
 class Status(NamedTuple):
@@ -199,6 +212,8 @@ class Client:
         token: What it wants to be shown, if anything (``http.token_file``).
         patience_s: How long the daemon may be away, e.g. starting again, before ``UnreachableError``.
         silence_s: How long it may say nothing before it is asked again over a new connection.
+        tls: Whose certificates to trust with ``https`` (an ``ssl.SSLContext``); by default those that this
+            computer trusts.
 
     Raises:
         ValueError: the URL or the token cannot be used.
@@ -211,6 +226,7 @@ class Client:
         token: str | None = None,
         patience_s: float = 20.0,
         silence_s: float = 60.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
@@ -226,6 +242,7 @@ class Client:
             self._headers["Authorization"] = "Bearer " + token.strip()
         self._patience_s = patience_s
         self._silence_s = silence_s
+        self._tls = tls
 
     def judge(
         self,
@@ -266,19 +283,41 @@ class Client:
             waits_for=body.get("waits_for"),
         )
 
-    def checkpoint(self, *, timeout_s: float = 600.0) -> Checkpoint:
+    def checkpoint(
+        self, position: tuple[float, float] | None = None, *, timeout_s: float = 600.0
+    ) -> Checkpoint:
         """Say that acquisition is between two tiles, and wait until what is pending has been done.
 
         The answer also tells of a refocus that came by itself since the last one that was told of.
+
+        Args:
+            position: Where the next tile is, x and y of the stage in mm: the lens may go to the focus
+                predicted for it. Not if tiles are to be taken again first: then say where the first is.
+            timeout_s: Longest wait.
         """
         query = {"timeout_s": f"{timeout_s:.3f}"}
-        body = self._ask("POST", "/v1/checkpoint", query, timeout_s=timeout_s + self._margin_s)
+        data = None if position is None else json.dumps({"position": _position(position)}).encode()
+        body = self._ask("POST", "/v1/checkpoint", query, data, timeout_s=timeout_s + self._margin_s)
         return Checkpoint(
             action=_must(body, "action", str),
             reacquire_from=body.get("reacquire_from"),
             working_distance_mm=body.get("working_distance_mm"),
             refocus=_refocus(body.get("refocus")),
+            prediction=_prediction(body.get("prediction")),
         )
+
+    def predict_focus(
+        self, positions: Iterable[tuple[float, float]], *, timeout_s: float = 30.0
+    ) -> list[PredictedFocus]:
+        """Say where focus is expected now, at places of the stage in mm; at most 1,000 at a time."""
+        data = json.dumps({"positions": [_position(position) for position in positions]}).encode()
+        body = self._ask("POST", "/v1/focus-surface/predict", data=data, timeout_s=timeout_s)
+        told = [_prediction(one) for one in _must(body, "predictions", list)]
+        return [one for one in told if one is not None]
+
+    def forget_focus_surface(self, *, timeout_s: float = 30.0) -> None:
+        """Forget where focus was found: the specimen is another."""
+        self._ask("DELETE", "/v1/focus-surface", timeout_s=timeout_s)
 
     def hold(
         self, holder: str = "acquisition", *, expires_in_s: float = 120.0, timeout_s: float = 600.0
@@ -369,14 +408,21 @@ class Client:
                 raise failure
             time.sleep(pause_s)
 
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._is_secure:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._tls)
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+
     def _attempt(
         self, method: str, target: str, headers: dict[str, str], data: Any, timeout_s: float
     ) -> dict[str, Any]:
-        kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=min(_CONNECT_S, timeout_s))
+        connection = self._connection(min(_CONNECT_S, timeout_s))
         try:
             try:
                 connection.connect()
+            except ssl.SSLCertVerificationError as error:
+                msg = f"the certificate of {self.url} is not trusted: {error.verify_message}"
+                raise StrangerError(msg) from error
             except OSError as error:
                 msg = f"no focusd answers at {self.url}: {error}"
                 raise UnreachableError(msg) from error
@@ -613,7 +659,7 @@ def _slug(document: dict[str, Any]) -> str:
     return str(document.get("type", "")).rpartition(":")[2]
 
 
-def _must(body: Any, name: str, kind: type) -> Any:
+def _must(body: Any, name: str, kind: type | tuple[type, ...]) -> Any:
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind):
         raise StrangerError(f"focusd's answer has no usable {name!r}: {str(value)[:80]}")
@@ -629,4 +675,22 @@ def _refocus(body: dict[str, Any] | None) -> Refocus | None:
         reason=_must(body, "reason", str),
         start_working_distance_mm=body.get("start_working_distance_mm"),
         final_working_distance_mm=body.get("final_working_distance_mm"),
+    )
+
+
+def _position(position: tuple[float, float]) -> dict[str, float]:
+    x_mm, y_mm = position
+    return {"x_mm": float(x_mm), "y_mm": float(y_mm)}
+
+
+def _prediction(body: dict[str, Any] | None) -> PredictedFocus | None:
+    if body is None:
+        return None
+    return PredictedFocus(
+        x_mm=float(_must(body, "x_mm", (int, float))),
+        y_mm=float(_must(body, "y_mm", (int, float))),
+        working_distance_mm=float(_must(body, "working_distance_mm", (int, float))),
+        standard_deviation_um=float(_must(body, "standard_deviation_um", (int, float))),
+        applied=body.get("applied") is True,
+        reason=str(body.get("reason") or ""),
     )

@@ -42,14 +42,15 @@ class Acquisition:
 
     def take(self, tile: int) -> bytes:
         """Go to a tile, scan it, keep it (a later one in place of an earlier), and give its pixels."""
-        self._microscope.go_to(*self._position_mm(tile))
+        self._microscope.go_to(*self.position_mm(tile))
         pixels = self._microscope.scan(SIDE_PX, DWELL_NS)
         if self._output is not None:
             (self._output / f"tile_{tile:04d}.raw").write_bytes(pixels)
         print(f"tile {tile}", flush=True)  # noqa: T201 - a script tells how far it is
         return pixels
 
-    def _position_mm(self, tile: int) -> tuple[float, float]:
+    def position_mm(self, tile: int) -> tuple[float, float]:
+        """Where a tile is: x and y of the stage."""
         row, column = divmod(tile, self.columns)
         column = column if row % 2 == 0 else self.columns - 1 - column
         return (column - (self.columns - 1) / 2) * self.pitch_mm, (row - (self.rows - 1) / 2) * self.pitch_mm

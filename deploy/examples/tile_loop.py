@@ -1,7 +1,8 @@
 """A tile loop as in SBEMimage or SerialEM: send each tile, and say where one tile ends and the next begins.
 
-focusd: ``frames.source = "push"``, ``refocus.mode = "checkpoint"``. The loop waits for no verdict; at a
-checkpoint focusd does what is due, mostly nothing, and tells which tiles to take again.
+focusd: ``frames.source = "push"``, ``refocus.mode = "checkpoint"``. The loop waits for no verdict. Before
+each tile it comes to a checkpoint and says where that tile is: focusd does what is due, mostly nothing, tells
+which tiles to take again, and brings the lens to the focus that it predicts there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ def main() -> None:
     focusd.wait_ready()
     with Acquisition(options) as acquisition:
         due = list(acquisition.tiles)
-        while due:
+        while True:
+            done = focusd.checkpoint(acquisition.position_mm(due[0]) if due else None)
+            if done.reacquire_from is not None:
+                lost = [known for known, frame in frames.items() if frame >= done.reacquire_from]
+                again = [tile for tile in lost if takes[tile] < TAKES_AT_MOST]
+                due = again + [tile for tile in due if tile not in again]
+                continue
+            if not due:
+                break
             tile = due.pop(0)
             judgement = focusd.judge(
                 acquisition.take(tile),
@@ -40,10 +49,6 @@ def main() -> None:
             )
             takes[tile] += 1
             frames[tile] = judgement.frame_id
-            done = focusd.checkpoint()
-            if done.reacquire_from is not None:
-                lost = [known for known, frame in frames.items() if frame >= done.reacquire_from]
-                due = [tile for tile in lost if takes[tile] < TAKES_AT_MOST] + due
 
 
 if __name__ == "__main__":

@@ -27,7 +27,15 @@ from focusd.client.failures import (
 )
 from focusd.client.frames import Conditions
 from focusd.client.hold import Hold
-from focusd.client.results import Checkpoint, FrameVerdict, Judgement, Readiness, Refocus, Status
+from focusd.client.results import (
+    Checkpoint,
+    FrameVerdict,
+    Judgement,
+    PredictedFocus,
+    Readiness,
+    Refocus,
+    Status,
+)
 
 __all__ = [
     "DEFAULT_URL",
@@ -47,6 +55,7 @@ __all__ = [
     "NotConnectedError",
     "NotReadyError",
     "PausedError",
+    "PredictedFocus",
     "ProblemError",
     "Readiness",
     "Refocus",

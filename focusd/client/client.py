@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Unpack
 from urllib.parse import urlsplit
@@ -17,11 +18,13 @@ from focusd.client.hold import Hold
 from focusd.client.results import (
     Checkpoint,
     Judgement,
+    PredictedFocus,
     Readiness,
     Refocus,
     Status,
     read_checkpoint,
     read_judgement,
+    read_predictions,
     read_readiness,
     read_refocus,
     read_status,
@@ -143,10 +146,17 @@ class Client:
             )
         )
 
-    async def checkpoint(self, *, timeout_s: float = 600.0) -> Checkpoint:
+    async def checkpoint(
+        self, position: tuple[float, float] | None = None, *, timeout_s: float = 600.0
+    ) -> Checkpoint:
         """Say that acquisition is between two tiles, and wait until what is pending has been done.
 
         The answer also tells of a refocus that came by itself since the last one that was told of.
+
+        Args:
+            position: Where the next tile is, x and y of the stage in mm: the lens may go to the focus
+                predicted for it. Not if tiles are to be taken again first: then say where the first is.
+            timeout_s: Longest wait.
 
         Raises:
             LeasedError: somebody scans.
@@ -154,11 +164,29 @@ class Client:
             NotReadyError: it took longer than ``timeout_s``; the refocus goes on.
         """
         query = {"timeout_s": f"{timeout_s:.3f}"}
+        body = {"position": _position(position)} if position is not None else None
         return read_checkpoint(
             await self._exchange().ask(
-                "POST", "v1/checkpoint", query=query, timeout_s=timeout_s + self._margin_s
+                "POST", "v1/checkpoint", query=query, body=body, timeout_s=timeout_s + self._margin_s
             )
         )
+
+    async def predict_focus(
+        self, positions: Iterable[tuple[float, float]], *, timeout_s: float = 30.0
+    ) -> list[PredictedFocus]:
+        """Say where focus is expected now, at places of the stage in mm; at most 1,000 at a time.
+
+        Raises:
+            ProblemError: no focus was found yet under the present conditions.
+        """
+        body = {"positions": [_position(position) for position in positions]}
+        return read_predictions(
+            await self._exchange().ask("POST", "v1/focus-surface/predict", body=body, timeout_s=timeout_s)
+        )
+
+    async def forget_focus_surface(self, *, timeout_s: float = 30.0) -> None:
+        """Forget where focus was found: the specimen is another."""
+        await self._exchange().ask("DELETE", "v1/focus-surface", timeout_s=timeout_s)
 
     def hold(
         self, holder: str = "acquisition", *, expires_in_s: float = 120.0, timeout_s: float = 600.0
@@ -217,3 +245,8 @@ class Client:
             raise ClientError("the client is used outside of its `async with` block")
         patience_s = self._patience_s if patience_s is None else patience_s
         return Exchange(self._http, self._url, patience_s=patience_s, silence_s=self._silence_s)
+
+
+def _position(position: tuple[float, float]) -> dict[str, float]:
+    x_mm, y_mm = position
+    return {"x_mm": float(x_mm), "y_mm": float(y_mm)}

@@ -76,16 +76,32 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictedFocus:
+    """Where focus is expected at one place of the stage."""
+
+    x_mm: float
+    y_mm: float
+    working_distance_mm: float
+    standard_deviation_um: float
+    applied: bool = False
+    """At a checkpoint: whether the lens was moved there."""
+    reason: str = ""
+    """Why it was not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What was done between two tiles."""
 
     action: str
-    """``none``, or how the refocus ended."""
+    """``none``, how the refocus ended, or ``moved``: to the focus predicted for the next tile."""
     reacquire_from: int | None
     """After a refocus: take again all frames from this ``frame_id`` on."""
     working_distance_mm: float | None
-    """Where the lens stands after a refocus."""
+    """Where the lens stands after that."""
     refocus: Refocus | None
+    prediction: PredictedFocus | None
+    """For the next tile, where its position was told and there is anything to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,26 @@ def read_checkpoint(body: Json) -> Checkpoint:
         reacquire_from=_whole_or_none(body, "reacquire_from"),
         working_distance_mm=_number(body, "working_distance_mm"),
         refocus=_optional(body, "refocus", read_refocus),
+        prediction=_optional(body, "prediction", _read_prediction),
+    )
+
+
+def read_predictions(body: Json) -> list[PredictedFocus]:
+    """Read where focus is expected; ``StrangerError`` if it is something else."""
+    predictions = body.get("predictions")
+    if not isinstance(predictions, list) or not all(isinstance(one, dict) for one in predictions):
+        raise _strange("predictions", predictions)
+    return [_read_prediction(one) for one in predictions]
+
+
+def _read_prediction(body: Json) -> PredictedFocus:
+    return PredictedFocus(
+        x_mm=_real(body, "x_mm"),
+        y_mm=_real(body, "y_mm"),
+        working_distance_mm=_real(body, "working_distance_mm"),
+        standard_deviation_um=_real(body, "standard_deviation_um"),
+        applied=body.get("applied") is True,
+        reason=_text_or_none(body, "reason") or "",
     )
 
 
@@ -224,6 +260,13 @@ def _number(body: Json, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _strange(name, value)
     return float(value)
+
+
+def _real(body: Json, name: str) -> float:
+    value = _number(body, name)
+    if value is None:
+        raise _strange(name, value)
+    return value
 
 
 def _whole(body: Json, name: str) -> int:
