@@ -68,6 +68,10 @@ def why_not() -> str:
     for reason, is_met in reasons.items():
         if not is_met:
             return reason
+    if subprocess.run(
+        [str(guest_python()), "-c", "import ensurepip, venv"], capture_output=True, check=False
+    ).returncode:
+        return f"{guest_python()} makes no virtual environments"
     trial = [str(shutil.which("unshare")), *FLAGS, "true"]
     tried = subprocess.run(trial, capture_output=True, text=True, check=False)
     return f"no namespaces can be made: {tried.stderr.strip()}" if tried.returncode else ""
@@ -111,6 +115,10 @@ class Machine:
     def python(self, script: str, *arguments: str) -> str:
         """Run a Python script where focusd is installed, as root and outside the unit's sandbox."""
         return self.run(str(PREFIX / "bin/python"), "-c", script, *arguments).strip()
+
+    def bare_python(self, script: str, *arguments: str) -> str:
+        """Run a Python script that needs the standard library only, which starts sooner."""
+        return self.run(str(PREFIX / "bin/python"), "-I", "-S", "-c", script, *arguments).strip()
 
     # --- units ---
 
@@ -163,7 +171,7 @@ class Machine:
         return subprocess.run([*enter, *clean, *command], capture_output=True, text=True, check=False)
 
 
-def until(condition: Callable[[], object], within_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
     """Wait until something has come true."""
     limit = time.monotonic() + within_s
     while not condition():

@@ -63,19 +63,15 @@ print(asyncio.run(asyncio.wait_for(main(int(sys.argv[1]), home_mm), 30)))
 """Ask a microscope on a port where its lens stands; with a place given, wait until it stands elsewhere."""
 
 HTTP = """
-import json, sys, urllib.error, urllib.request
-method, url, token = sys.argv[1:]
-request = urllib.request.Request(url, method=method)
-if token:
-    request.add_header("Authorization", "Bearer " + token)
+import http.client, json, sys
+method, port, path, token = sys.argv[1:]
+connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
 try:
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        status, body = answer.status, answer.read()
-except urllib.error.HTTPError as error:
-    status, body = error.code, error.read()
+    connection.request(method, path, headers={"Authorization": "Bearer " + token} if token else {})
+    answer = connection.getresponse()
+    print(json.dumps([answer.status, json.loads(answer.read())]))
 except OSError as error:
-    status, body = 0, json.dumps({"detail": str(error)})
-print(json.dumps([status, json.loads(body)]))
+    print(json.dumps([0, {"detail": str(error)}]))
 """
 """One request; status 0 when nobody answers."""
 

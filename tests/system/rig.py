@@ -16,7 +16,7 @@ def ask(
     guest: Machine, path: str, method: str = "GET", *, port: int = PORT, token: str = ""
 ) -> tuple[int, dict[str, Any]]:
     """Ask a daemon; give status and answer, status 0 when nobody listens."""
-    status, body = json.loads(guest.python(HTTP, method, f"http://127.0.0.1:{port}{path}", token))
+    status, body = json.loads(guest.bare_python(HTTP, method, str(port), path, token))
     return status, body
 
 
@@ -38,9 +38,10 @@ def begin_refocus(guest: Machine) -> None:
     assert abs(float(guest.python(LENS, "8300", str(START_MM))) - START_MM) > 1e-4
 
 
-def start(guest: Machine) -> None:
-    """Start the daemon with a microscope that has just been switched on, and wait for the link."""
-    guest.run("systemctl", "restart", MICROSCOPE)
+def start(guest: Machine, *, with_fresh_microscope: bool = True) -> None:
+    """Start the daemon, by default with a microscope just switched on, and wait for the link."""
+    if with_fresh_microscope:
+        guest.run("systemctl", "restart", MICROSCOPE)
     guest.run("systemctl", "start", "focusd")
     until(lambda: is_connected(guest))
 

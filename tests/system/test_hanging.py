@@ -51,7 +51,7 @@ def watched(guest: Machine) -> Iterator[Machine]:
     """The guest with a daemon that is connected, and watched closely."""
     guest.write("/opt/hanging/sitecustomize.py", HANGING)
     guest.drop_in(UNIT, QUICK)
-    start(guest)
+    start(guest, with_fresh_microscope=False)
     yield guest
     clear(guest)
 
