@@ -25,6 +25,7 @@ What a scanning microscope has and a camera has not is mapped so:
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from dataclasses import replace
@@ -40,6 +41,8 @@ from numpy.typing import NDArray
 UM_PER_MM = 1e3
 MS_PER_S = 1e3
 MOST_EXPOSURES = 16
+
+log = logging.getLogger("focusd_bridge")
 
 
 Core = pymmcore.CMMCore
@@ -199,10 +202,20 @@ def sharing(
     instrument = MicroManager(lambda: core, z_limits_um, **mapping)
     instrument.pushes = True
     with Bridge(instrument, host, port, allowed) as bridge:
+        works = True
 
         def tell(taken: NDArray[Any]) -> None:
-            if bridge.subscribed:
+            nonlocal works
+            if not bridge.subscribed:
+                return
+            try:
                 bridge.push(instrument.image_of(taken), instrument.get_state())
+                works = True
+            except Exception:
+                # Raised in the program's own acquisition it would end that.
+                if works:
+                    log.exception("an image of the program's cannot be pushed; the next ones are tried")
+                works = False
 
         def on_snap(*_: object) -> None:
             # The engine tells of its images by itself.

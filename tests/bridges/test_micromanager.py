@@ -208,6 +208,26 @@ def test_a_programs_own_images_are_pushed(tmp_path: Path) -> None:
     assert state["working_distance_mm"] == pytest.approx(OFFSET_MM + 0.005)
 
 
+def test_an_image_that_cannot_be_pushed_does_not_end_the_programs_acquisition(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Colour is no grey: it is told once, in the log, and the next grey image is pushed."""
+    module = bridge_module()
+    core = load(shared_core(), write_config(tmp_path, Mode="Artificial Waves"))
+    with module.sharing(core, Z_LIMITS_UM, port=0) as serving, Caller(serving) as caller:
+        caller.ask("subscribe")
+        core.setProperty("Camera", "PixelType", "32bitRGB")
+        core.snapImage()
+        core.snapImage()
+        core.setProperty("Camera", "PixelType", "8bit")
+        core.snapImage()
+        told, _ = caller.receive()
+
+    assert told["params"]["frame_id"] == "1"
+    complaints = [each for each in caplog.records if "cannot be pushed" in each.message]
+    assert len(complaints) == 1
+
+
 def test_nothing_is_touched_while_the_program_acquires(tmp_path: Path) -> None:
     """During a sequence moves and scans are refused as busy; after it they are not."""
     module = bridge_module()
