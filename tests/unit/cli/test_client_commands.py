@@ -75,6 +75,31 @@ def test_status_tells_who_else_is_at_the_microscope(daemon: FakeDaemon, focusd: 
     assert "refocus wanted because of drift at frame 41, waits for scan lease" in shown
 
 
+def test_status_tells_of_a_stream(daemon: FakeDaemon, focusd: Focusd) -> None:
+    """What came, and what became of frames that were not judged."""
+    daemon.status["stream"] = {
+        "is_subscribed": True,
+        "frames": 41,
+        "frames_waiting": 1,
+        "frames_dropped": 3,
+        "frames_set_aside": 2,
+        "frames_refused": 1,
+        "frames_repeated": 0,
+        "frames_late": 0,
+        "frames_missing": 5,
+        "last_frame": "46",
+        "last_refused": "frame: dtype must be uint8 or uint16",
+        "store_error": "disk full",
+    }
+
+    shown = " ".join(focusd("status", "--url", daemon.url).stdout.replace("│", " ").split())
+
+    assert "stream subscribed, 41 frames came, 1 waiting, 3 dropped: they come faster than" in shown
+    assert "2 set aside: focusd moved or scanned meanwhile, 5 missing, 1 refused (frame: dtype must" in shown
+    assert "verdicts cannot be kept (disk full)" in shown
+    assert "repeated" not in shown
+
+
 def test_status_tells_of_a_watched_folder(daemon: FakeDaemon, focusd: Focusd) -> None:
     """Where it is, how far it is, and what was wrong with the last file that was refused."""
     refused = {"path": "/data/cut.tif", "reason": "is cut short", "refused_at": 1.0}
