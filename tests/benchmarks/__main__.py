@@ -13,11 +13,13 @@ import structlog
 
 from tests.benchmarks import (
     detect,
+    footprint,
     http_load,
     kernel,
     path,
     refocus,
     relay,
+    scale,
     scan,
     tables,
     tiles,
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "transport": _transport,
         "path": _path,
         "http": _http,
+        "scale": _scale,
+        "footprint": _footprint,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -74,11 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     whole = benchmarks.add_parser("scan", parents=[common], help="a whole scan of tiles")
     whole.add_argument("--tiles", type=int, default=20, help="tiles along each side of the block")
     whole.add_argument("--texture", default="neuropil", help="the specimen's texture")
+    whole.add_argument("--no-steps", action="store_true", help="leave out the sheer steps of its surface")
     benchmarks.add_parser("kernel", parents=[common], help="what it costs to judge a frame")
     benchmarks.add_parser("relay", parents=[common], help="what the relay costs")
     benchmarks.add_parser("transport", parents=[common], help="how fast frames come in")
     benchmarks.add_parser("path", parents=[common], help="from bytes to a verdict")
     benchmarks.add_parser("http", parents=[common], help="frames and status over HTTP")
+    benchmarks.add_parser("scale", parents=[common], help="large frames, long histories, many pollers")
+    small = benchmarks.add_parser("footprint", parents=[common], help="start, memory, idle processor time")
+    small.add_argument("--frames", type=int, default=10_000, help="judged while memory is watched")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
@@ -120,6 +128,7 @@ def _scan(parsed: argparse.Namespace) -> Report:
             side=12 if is_short else parsed.tiles,
             dose=parsed.dose[0] if parsed.dose else 20.0,
             texture="neuropil" if is_short else parsed.texture,
+            steps=is_short or not parsed.no_steps,
             trials=parsed.trials or 1,
             seed=parsed.seed,
             processes=parsed.processes,
@@ -151,6 +160,17 @@ def _kernel(parsed: argparse.Namespace) -> Report:
     if parsed.benchmark == "all":
         return kernel.run(kernel.KernelOptions(turns=parsed.trials or 5, large_px=8192, other_px=(512,)))
     return kernel.run(kernel.KernelOptions(turns=parsed.trials or 15))
+
+
+def _scale(parsed: argparse.Namespace) -> Report:
+    is_short = parsed.benchmark == "all"
+    short = scale.ScaleOptions(sizes=scale.SIZES[:4], histories=scale.HISTORIES[:3], rounds=5, poll_s=2.0)
+    return scale.run(short if is_short else scale.ScaleOptions(rounds=parsed.trials or 15))
+
+
+def _footprint(parsed: argparse.Namespace) -> Report:
+    frames = getattr(parsed, "frames", 1000)
+    return footprint.run(footprint.FootprintOptions(starts=parsed.trials or 5, frames=frames))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:
