@@ -85,9 +85,9 @@ def status_json(status: Status) -> dict[str, Any]:
     ``null`` while there is none: ``microscope`` (vendor, model, serial, software_version, protocol_version),
     ``column`` (the last reading of the column and the stage), ``last_verdict`` (a frame), ``baseline``,
     ``current_refocus`` with its scans so far, ``last_refocus``, ``relay`` and its clients, the watched
-    ``folder``, the ``stream`` of a bridge's frames with its counters, ``event_loop_lag_ms`` (p50, p99, max: over
-    the last minute); and always ``link`` (connected,
-    address, since, error, reconnects, round_trip_s) and ``counters``.
+    ``folder``, the ``stream`` of a bridge's frames with its counters, ``event_loop_lag_ms`` (p50, p99, max:
+    over the last minute); and always ``link`` (connected, address, since, error, reconnects, round_trip_s)
+    and ``counters``.
     """
     column = status.column
     return {
