@@ -24,6 +24,8 @@ from focusd.records import RefocusRecord
 from focusd.service.heartbeat import Heartbeat
 from focusd.service.keeper import ScanAnswer
 from focusd.service.supervisor import Supervisor
+from focusd.service.surface import Place
+from focusd.service.turns import Checkpoint
 from focusd.store.database import open_store
 from tests.benchmarks.world import PIXEL_NM, Scope
 
@@ -79,7 +81,7 @@ class Daemon:
     Args:
         scope: The microscope.
         config: The settings.
-        clock: The service's time for pauses and cool-downs; real time unless given.
+        clock: The service's time; real time unless given.
 
     Attributes:
         supervisor: The service.
@@ -114,6 +116,10 @@ class Daemon:
         """Take and judge one frame, and refocus if that is due."""
         return self._do(self.supervisor.scan())
 
+    def checkpoint(self, x_mm: float, y_mm: float) -> Checkpoint | None:
+        """Say that the next tile is at a place."""
+        return self._do(self.supervisor.turns.checkpoint(Place(x_mm, y_mm), timeout_s=600.0))
+
     def _do(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         return self._runner.run(work)
 
@@ -127,6 +133,7 @@ class Daemon:
             connect=self._connect,
             heartbeat=Heartbeat(self._clock),
             clock=self._clock,
+            wall_clock=self._clock,
         )
         self._task = asyncio.create_task(self.supervisor.run())
         while not self.supervisor.status.link.connected:

@@ -160,6 +160,26 @@ class Own(Keeper):
         self.spent[purpose] = Spent(known.times + 1, known.scans + scans, known.dose_frames + dose_frames)
 
 
+class Following(Own):
+    """The same, and before each tile the acquisition says where it is, so that the lens may go ahead of it.
+
+    Args:
+        ground: The tiles and their microscope.
+        daemon: focusd, connected to it.
+    """
+
+    def __init__(self, ground: Landscape, daemon: Daemon) -> None:
+        super().__init__(ground, daemon)
+        self._places = ground.scan.positions_mm()
+
+    def take(self, tile: int, times_taken: int) -> Taken:
+        """Come to a checkpoint, then let focusd scan and judge the tile."""
+        done = self._daemon.checkpoint(*self._places[tile])
+        if done is not None and done.prediction is not None and done.prediction.applied:
+            self._spend("moves to a predicted focus", 0, 0.0)
+        return super().take(tile, times_taken)
+
+
 def _purpose(refocus: RefocusRecord) -> str:
     """Say what a refocus was good for."""
     if refocus.trigger is RefocusTrigger.FIRST_FRAME:
@@ -173,14 +193,15 @@ _OF_A_PROBE = frozenset({ScanRole.START, ScanRole.PROBE})
 
 
 @contextmanager
-def _own(ground: Landscape, *, probe_suspicion: bool = True) -> Iterator[Keeper]:
+def _own(ground: Landscape, *, kind: type[Own] = Own, probe_suspicion: bool = True) -> Iterator[Keeper]:
     config = configuration(ground.scope)
     refocus = config.refocus.model_copy(update={"probe_suspicion": probe_suspicion})
     with Daemon(ground.scope, config.model_copy(update={"refocus": refocus}), clock=ground.clock) as daemon:
-        yield Own(ground, daemon)
+        yield kind(ground, daemon)
 
 
 OWN = "focusd"
+OWN_FOLLOWING = "focusd, told where the tiles are"
 OWN_AT_ALARMS = "focusd, probe at alarms only"
 EVERY_TILE = "published search every tile"
 PUBLISHED = "published detect + focus"
@@ -191,5 +212,6 @@ WAYS: Mapping[str, Callable[[Landscape], AbstractContextManager[Keeper]]] = Mapp
         PUBLISHED: lambda ground: nullcontext(Published(ground)),
         OWN_AT_ALARMS: partial(_own, probe_suspicion=False),
         OWN: _own,
+        OWN_FOLLOWING: partial(_own, kind=Following),
     }
 )

@@ -49,12 +49,14 @@ class Landscape:
         dose: Electrons counted a pixel on mid-grey material.
         texture: The simulator's texture.
         seed: Decides relief, texture and noise.
+        steps: Sheer steps of the surface; none leave tilt, bumps and drift.
     """
 
     side: int
     dose: float
     texture: str
     seed: int
+    steps: tuple[tuple[float, float], ...] = STEPS
     clock: Clock = field(init=False, default_factory=Clock)
     scope: Scope = field(init=False)
     scan: TileScan = field(init=False)
@@ -96,7 +98,7 @@ class Landscape:
 
     def _options(self, depth_um: float) -> SpecimenOptions:
         per_pitch = depth_um / self.scan.pitch_mm
-        steps = [self.scan.after(round(share * self.tiles), size * depth_um) for share, size in STEPS]
+        steps = [self.scan.after(round(share * self.tiles), size * depth_um) for share, size in self.steps]
         return SpecimenOptions(
             texture=self.texture,
             tilt_um_per_mm=(RISE_PER_COLUMN * per_pitch, RISE_PER_ROW * per_pitch),

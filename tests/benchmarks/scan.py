@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.benchmarks import goals, pictures
 from tests.benchmarks.keepers import EVERY_TILE, OWN, PUBLISHED, TIMES_TAKEN_AT_MOST, WAYS, Keeper, Own
-from tests.benchmarks.landscape import Landscape
+from tests.benchmarks.landscape import STEPS, Landscape
 from tests.benchmarks.pool import spread
 from tests.benchmarks.report import Report
 from tests.benchmarks.scan_result import IN_FOCUS_DEPTHS, NEEDLESS_DEPTHS, ScanResult, Spent
@@ -27,6 +27,8 @@ class ScanOptions:
     """Tiles along each side of the block."""
     dose: float = 20.0
     texture: str = "neuropil"
+    steps: bool = True
+    """Whether the surface has sheer steps beside tilt and bumps."""
     trials: int = 1
     """Specimens."""
     seed: int = 1
@@ -61,7 +63,8 @@ def _scan(job: _Job) -> ScanResult:
     """Take all tiles of one specimen in one way; those given back are taken again at once."""
     options = job.options
     seed = options.seed + job.number
-    ground = Landscape(options.side, options.dose, options.texture, seed)
+    steps = STEPS if options.steps else ()
+    ground = Landscape(options.side, options.dose, options.texture, seed, steps)
     with WAYS[job.way](ground) as keeper:
         defocus, taken = _take_all(ground, keeper)
     return ScanResult(
@@ -102,7 +105,7 @@ def _table(results: Sequence[ScanResult], options: ScanOptions) -> Table:
         p95 = float(np.mean([one.p95_depths for one in mine]))
         rows.append((way, _in_focus(mine), _extra(mine), _extra_dose(mine), p95, alarms, searches, needless))
     within = f"within {IN_FOCUS_DEPTHS:g} D %"
-    size = f"{options.side} x {options.side} tiles"
+    size = f"{options.side} x {options.side} tiles{'' if options.steps else ' without steps'}"
     return Table(
         f"a scan of {size}, {options.texture}, {options.dose:g} electrons a pixel",
         ("way", within, "extra scans a tile", "extra dose", "p95 |dz|", "alarms", "searches", "needless"),

@@ -9,6 +9,7 @@ from tests.benchmarks import scan
 from tests.benchmarks.keepers import (
     EVERY_TILE,
     OWN,
+    OWN_FOLLOWING,
     PUBLISHED_MAXITER,
     TIMES_TAKEN_AT_MOST,
     WAYS,
@@ -64,6 +65,25 @@ def test_what_the_extra_scans_are_for_adds_up(report: Report) -> None:
         parts = [spent.row(str(row[0]))[column] for row in spent.rows]
         assert all(isinstance(part, float) for part in parts)
         assert sum(float(str(part)) for part in parts) == pytest.approx(own[total], abs=1e-6)
+
+
+def test_a_scan_that_tells_where_its_tiles_are_is_kept_in_focus_too(report: Report) -> None:
+    """As much as without."""
+    shares = [report.tables[0].row(way)["within 2 D %"] for way in (OWN, OWN_FOLLOWING)]
+
+    assert shares[1] == pytest.approx(shares[0], abs=15.0)
+
+
+def test_a_landscape_may_do_without_steps() -> None:
+    """Tilt, bumps and drift stay."""
+    smooth, stepped = (
+        Landscape(side=SIDE, dose=100.0, texture="resin", seed=3, steps=steps).scope.column.specimen.options
+        for steps in ((), STEPS)
+    )
+
+    assert (smooth.plateaus, len(stepped.plateaus)) == ((), 2 * len(STEPS))
+    assert smooth.tilt_um_per_mm == stepped.tilt_um_per_mm
+    assert smooth.bumps_um == stepped.bumps_um
 
 
 def test_landscape_begins_in_focus_and_moves_away() -> None:
