@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -67,3 +68,33 @@ def test_a_promise_ends_with_its_work_also_when_that_fails() -> None:
     heartbeat.expect()
 
     assert heartbeat.is_alive
+
+
+def test_a_queue_that_moves_breaks_no_promise() -> None:
+    """Frames wait for those before them: as long as one is judged now and then, none is overdue."""
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+
+    with heartbeat.promise("judging a frame"):
+        for _ in range(10):
+            with heartbeat.promise("judging a frame"):
+                clock.now += OWN_WORK_S - 1.0
+        heartbeat.expect()
+        assert heartbeat.is_alive
+        with heartbeat.promise("something else"):
+            clock.now += OWN_WORK_S + 0.1
+        assert "judging a frame" in heartbeat.overdue
+
+
+def test_work_that_is_cancelled_moves_no_queue() -> None:
+    """Clients that come and go while a thread hangs do not make the daemon look well."""
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+
+    with heartbeat.promise("judging a frame"):
+        clock.now += OWN_WORK_S - 1.0
+        with pytest.raises(asyncio.CancelledError), heartbeat.promise("judging a frame"):
+            raise asyncio.CancelledError
+        clock.now += 1.1
+
+        assert "judging a frame" in heartbeat.overdue
