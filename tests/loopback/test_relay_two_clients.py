@@ -23,7 +23,7 @@ from tests.loopback.sharksem_rig import server
 SIDE_PX = 256
 TILES = 4
 DWELL_NS = 2000
-PATIENCE_S = 0.5
+PATIENCE_S = 1.0
 """What a neighbour's end may cost at most; deadlines and lingering are 2 s and more."""
 
 Kill = Callable[[], None]
