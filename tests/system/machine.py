@@ -22,7 +22,7 @@ from pathlib import Path
 
 GUEST = Path(__file__).with_name("guest.sh")
 SYSTEMD = Path("/lib/systemd/systemd")
-TOOLS = ("ip", "mount", "nsenter", "pivot_root", "unshare")
+TOOLS = ("ip", "mount", "nsenter", "pivot_root", "setpriv", "unshare")
 FLAGS = ("--pid", "--fork", "--kill-child", "--mount", "--cgroup", "--uts", "--ipc", "--net")
 HIDDEN = ("/root", "/home", "/run", "/tmp")  # noqa: S108 - what the unit hides from focusd
 BOOT_S = 60.0
@@ -202,7 +202,8 @@ def booted(folder: Path, layer: Path) -> Iterator[Machine]:
     assert groups is not None
     group = groups / f"focusd-test-{os.getpid()}"
     group.mkdir()
-    script = f'echo $$ > {group}/cgroup.procs && exec unshare "$@"'
+    # The guest ends with its processes, and they end with this one, however it ends.
+    script = f'echo $$ > {group}/cgroup.procs && exec setpriv --pdeathsig KILL unshare "$@"'
     guest = ["sh", str(GUEST), str(place), str(layer), sysconfig.get_path("purelib"), NEEDS]
     with console.open("wb") as log:
         outer = subprocess.Popen(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+from tests.system import manual
 from tests.system.machine import NEEDS
 
 ROOT = Path(__file__).parents[2]
@@ -93,17 +95,10 @@ def lay_out(layer: Path) -> None:
 
 
 def _build(wheels: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(wheels),
-        str(ROOT),
-    ]
+    """Carry out "Prepare" of the instructions for focusd alone: the rest would need a network."""
+    python, *words = shlex.split(manual.blocks("Prepare", "console")[0])
+    assert (python, words[-2:]) == ("python3", ["wheels", "."])
+    command = [sys.executable, *words[:-2], str(wheels), str(ROOT), "--no-deps", "--quiet"]
     built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if built.returncode:
         raise RuntimeError(f"the wheel of focusd could not be built: {built.stdout}")

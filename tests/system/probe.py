@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
-PUBLIC, PRIVATE = "203.0.113.9", "10.9.8.7"
+PUBLIC, PRIVATE, MICROSCOPE = "203.0.113.9", "10.9.8.7", "192.0.2.10"
+"""The last one is the microscope's of the instructions."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -120,6 +121,8 @@ def main(state: str, other: str) -> None:
         "netlink socket": attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close()),
         "connect to public": attempt(connect(PUBLIC)),
         "connect to private": attempt(connect(PRIVATE)),
+        "connect to microscope": attempt(connect(MICROSCOPE)),
+        "connect to itself": attempt(connect("127.0.0.1")),
         "capabilities": facts["CapEff"],
         "bounding set": facts["CapBnd"],
         "no new privileges": facts["NoNewPrivs"],

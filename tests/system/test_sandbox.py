@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machine import Machine
-from tests.system.probe import PRIVATE, PUBLIC
+from tests.system import manual
+from tests.system.machine import Machine, until
+from tests.system.probe import MICROSCOPE, PRIVATE, PUBLIC
 
 UNIT = "focusd@probe.service"
 PROBE = Path(__file__).with_name("probe.py")
@@ -31,28 +32,33 @@ ExecStart=/opt/focusd/bin/python -m http.server 9000 --directory /tmp
 
 
 @pytest.fixture(scope="module")
-def answers(guest: Machine) -> Iterator[dict[str, str]]:
-    """What each attempt ended with."""
-    for address in (PUBLIC, PRIVATE):
+def probed(guest: Machine) -> Iterator[Machine]:
+    """The guest with what a break-in would look for, and somebody to talk to."""
+    for address in (PUBLIC, PRIVATE, MICROSCOPE):
         guest.run("ip", "address", "add", f"{address}/32", "dev", "lo")
     guest.write("/etc/systemd/system/listener.service", LISTENER)
     guest.write("/opt/probe.py", PROBE.read_text(encoding="utf-8"))
     guest.shell("mkdir -p /etc/credstore /home/somebody && chmod 700 /etc/credstore")
     guest.shell("install -d -o focusd -m 700 /var/lib/focusd-other")
-    guest.drop_in(UNIT, INSTEAD)
     guest.run("systemctl", "start", "listener")
-    guest.python(
-        "import socket, time\n"
-        "for _ in range(100):\n"
-        "    try: socket.create_connection(('203.0.113.9', 9000), 1).close(); break\n"
-        "    except ConnectionRefusedError: time.sleep(0.05)\n"
-        "else: raise SystemExit('no listener')"
-    )
-    guest.run("systemctl", "start", UNIT)
-    said = guest.run("cat", "/var/lib/focusd-probe/answers.json")
-    yield json.loads(said)
+    until(lambda: guest.run("bash", "-c", f"exec 3<>/dev/tcp/{PUBLIC}/9000 && echo yes", check=False))
+    yield guest
     guest.run("systemctl", "stop", "listener")
     guest.drop_in(UNIT, "")
+
+
+def probe(guest: Machine, *settings: str) -> dict[str, str]:
+    """Run the probe in the unit's sandbox, with a drop-in, and give what each attempt ended with."""
+    guest.drop_in(UNIT, "\n".join([INSTEAD, *settings]))
+    guest.run("systemctl", "start", UNIT)
+    answers: dict[str, str] = json.loads(guest.run("cat", "/var/lib/focusd-probe/answers.json"))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def answers(probed: Machine) -> dict[str, str]:
+    """What each attempt ended with under the unit as it is shipped."""
+    return probe(probed)
 
 
 def test_it_writes_to_its_state_directory_and_to_nothing_else(answers: dict[str, str]) -> None:
@@ -106,8 +112,20 @@ def test_it_has_no_privileges_and_gets_none(answers: dict[str, str]) -> None:
 
 def test_it_reaches_private_networks_only(answers: dict[str, str]) -> None:
     """A connection to a public address is dropped; raw, packet and netlink sockets cannot be had."""
-    assert answers["connect to private"] == "done"
+    assert answers["connect to itself"] == answers["connect to private"] == "done"
     assert answers["connect to public"] in {"timeout", "EPERM"}
+    assert answers["connect to microscope"] in {"timeout", "EPERM"}
     assert answers["raw socket"] == "EPERM"
     assert answers["packet socket"] == "EAFNOSUPPORT"
     assert answers["netlink socket"] == "EAFNOSUPPORT"
+
+
+def test_it_can_be_narrowed_to_the_microscope(probed: Machine) -> None:
+    """With the drop-in of the instructions only this computer and that address are left."""
+    (drop_in,) = manual.blocks("Fit it to your place", "ini")
+
+    answers = probe(probed, drop_in)
+
+    assert answers["connect to itself"] == answers["connect to microscope"] == "done"
+    assert answers["connect to private"] in {"timeout", "EPERM"}
+    assert answers["connect to public"] in {"timeout", "EPERM"}
