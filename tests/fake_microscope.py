@@ -51,13 +51,14 @@ class FakeMicroscope:
     stuck: bool = False
     identity: MicroscopeIdentity = field(default_factory=lambda: MicroscopeIdentity("fake"))
     holds: int = 0
+    stage: StagePosition = field(default_factory=lambda: StagePosition(0.0, 0.0))
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
         self._texture = texture(self.seed)
 
     async def get_state(self) -> MicroscopeState:
-        return MicroscopeState(self.working_distance_mm, stage_position=StagePosition(0.0, 0.0))
+        return MicroscopeState(self.working_distance_mm, stage_position=self.stage)
 
     async def get_working_distance(self) -> float:
         await asyncio.sleep(0)
@@ -93,7 +94,7 @@ class FakeMicroscope:
             ),
             working_distance_mm=self.working_distance_mm,
             acquired_at=time.time(),
-            stage_position=StagePosition(0.0, 0.0),
+            stage_position=self.stage,
         )
 
     async def ping(self) -> float:
