@@ -8,14 +8,13 @@ import struct
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from focusd.protocol.sharksem_functions import FUNCTIONS
 from focusd.simulator.faults import Faults
 from focusd.sources.relay.events import SessionClosed, SessionOpened
-from tests.loopback.plain_client import HEADER, A, B, C, D, PlainClient, encoded, is_closed, read, wait_for
+from tests.loopback.plain_client import HEADER, A, B, C, D, PlainClient, encoded, read
 from tests.loopback.relay_rig import RecordingServer, Relayed, recording, relayed_rig, send_in_background
 from tests.loopback.sharksem_rig import SEND_RESPONSE, play, server
 
@@ -294,72 +293,6 @@ async def test_a_huge_body_is_not_waited_for() -> None:
         await asyncio.to_thread(scene, relayed, upstream)
 
 
-async def test_an_unannounced_image_connection_joins_the_only_session_without_one() -> None:
-    """The firewall-friendly mode works through the relay as it does without it."""
-
-    def scene(port: int) -> None:
-        with PlainClient(port, data=False) as client:
-            client.number("GetWD")
-            client.data = client.data_socket()
-            client.data.connect(("127.0.0.1", port + 1))
-            wait_for(lambda: any(session.data for session in rig.sessions))
-            client.send("DtEnable", 0, 1)
-            assert client.scan(1, SIDE, SIDE) == 0
-            client.fetch([0], SIDE * SIDE)
-
-    rig = server()
-    async with relayed_rig(rig) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
-        assert len(relayed.frames) == 1
-
-
-async def test_an_image_connection_whose_port_was_rewritten_finds_its_session() -> None:
-    """A client that announced another port than its data comes from is paired all the same when alone."""
-
-    def scene(port: int) -> None:
-        with PlainClient(port, data=False) as client:
-            assert client.whole("TcpRegDataPort", 1) == 0
-            client.data = client.data_socket()
-            client.data.connect(("127.0.0.1", port + 1))
-            client.send("DtEnable", 0, 1)
-            assert client.scan(1, SIDE, SIDE) == 0
-            client.fetch([0], SIDE * SIDE)
-
-    async with relayed_rig(server()) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
-
-
-async def test_a_microscope_for_one_client_serves_the_relay_s_one() -> None:
-    """A server in its firewall-friendly mode ignores announced ports; a second client is closed."""
-
-    def scene(client: PlainClient) -> None:
-        images(client)
-        with socket.create_connection(("127.0.0.1", client.port), timeout=5) as second:
-            assert is_closed(second)
-
-    async with relayed_rig(server(faults=Faults(single_client=True))) as relayed:
-        await through(scene, relayed.relay.port)
-
-
-async def test_the_last_of_two_announcements_counts() -> None:
-    """The image connection of the first one is given up, here and at the microscope."""
-
-    def scene(port: int) -> None:
-        with PlainClient(port, data=False) as client:
-            client.data = client.data_socket()
-            assert client.whole("TcpRegDataPort", 1) == 0
-            assert client.whole("TcpRegDataPort", client.data.getsockname()[1]) == 0
-            client.data.connect(("127.0.0.1", port + 1))
-            wait_for(lambda: client.whole("ScGetSpeed") > 0 and rig.sessions[0].data is not None)
-            client.send("DtEnable", 0, 1)
-            assert client.scan(1, SIDE, SIDE) == 0
-            client.fetch([0], SIDE * SIDE)
-
-    rig = server()
-    async with relayed_rig(rig) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
-
-
 async def test_pictures_of_the_chamber_are_passed_on() -> None:
     """What is no scan data goes through the image connection as well, and is no frame."""
 
@@ -373,45 +306,6 @@ async def test_pictures_of_the_chamber_are_passed_on() -> None:
     async with relayed_rig(server()) as relayed:
         await through(scene, relayed.relay.port)
     assert relayed.frames == []
-
-
-async def test_a_stranger_on_the_data_port_is_turned_away() -> None:
-    """With no session waiting, or with several, a data connection from an unknown port is closed."""
-
-    def scene(port: int) -> None:
-        with socket.create_connection(("127.0.0.1", port + 1), timeout=5) as stranger:
-            assert is_closed(stranger)
-        with PlainClient(port, data=False) as one, PlainClient(port, data=False) as two:
-            one.number("GetWD")
-            two.number("GetWD")
-            with socket.create_connection(("127.0.0.1", port + 1), timeout=5) as stranger:
-                assert is_closed(stranger)
-
-    async with relayed_rig(server()) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
-
-
-async def test_image_connections_may_be_closed_and_opened_again() -> None:
-    """A second announcement in one session gives a second image connection."""
-
-    def scene(client: PlainClient) -> None:
-        client.send("DtEnable", 0, 1)
-        for frame_id in range(1, 4):
-            assert client.scan(frame_id, SIDE, SIDE) == 0
-            client.fetch([0], SIDE * SIDE)
-            client.send("ScStopScan")
-            assert client.data is not None
-            client.data.close()
-            wait_for(lambda: rig.sessions[0].data is None)
-            client.data = client.data_socket()
-            assert client.whole("TcpRegDataPort", client.data.getsockname()[1]) == 0
-            client.data.connect(("127.0.0.1", client.port + 1))
-            wait_for(lambda: rig.sessions[0].data is not None)
-
-    rig = server()
-    async with relayed_rig(rig) as relayed:
-        await through(scene, relayed.relay.port)
-        assert [frame.order.frame_id for frame in relayed.frames] == [1, 2, 3]
 
 
 async def test_sessions_stay_apart() -> None:
@@ -469,26 +363,6 @@ async def test_what_a_client_sent_before_it_closed_is_carried_out() -> None:
         assert not rig.sessions
 
     assert [move.requested_mm for move in rig.column.moves] == [9.5]
-
-
-@pytest.mark.parametrize("side", [SIDE, 700])
-async def test_a_scan_right_after_pairing_loses_nothing(side: int) -> None:
-    """The announcement is answered when focusd's own image connection stands."""
-
-    def scene(port: int) -> None:
-        for _ in range(5):
-            with PlainClient(port, data=False) as client:
-                client.data = client.data_socket()
-                assert client.whole("TcpRegDataPort", client.data.getsockname()[1]) == 0
-                client.data.connect(("127.0.0.1", port + 1))
-                client.send("DtEnable", 0, 1)
-                assert client.scan(1, side, side) == 0
-                client.fetch([0], side * side)
-                client.send("ScStopScan")
-                client.number("GetWD")
-
-    async with relayed_rig(server()) as relayed:
-        await asyncio.to_thread(scene, relayed.relay.port)
 
 
 async def test_the_plain_rig_is_what_the_scenes_need() -> None:
