@@ -23,6 +23,8 @@ MIN_Z_SCORE_SURE = -1.0
 SURELY_NEARER = 0.95
 MIN_PROBABILITY_NEARER = 0.8
 """Probability that the end is nearer to focus than the start."""
+BRIGHTNESS_CHANGED = 0.15
+"""Share by which the mean level differs when somebody, or the instrument itself, has changed the gain."""
 SAME_FOCUS_DEPTHS = 0.6
 """Two working distances nearer than this many depths of field give pictures that cannot be told apart."""
 
@@ -63,8 +65,12 @@ def decide(
         metric: Whose gain is reported.
         probability_nearer: That the end is nearer to focus than the start, where a posterior says so.
         settled: Whether that posterior has settled.
-        by_shape: Whether the scans differ in gain.
+        by_shape: Whether the scans differ in gain, as far as the search knows; blur leaves the mean as it
+            is, so that two pictures of another mean do as well.
     """
+    if not by_shape and _changed_brightness(start, end):
+        # The search took a change of gain for one of blur: these two pictures must speak for themselves.
+        by_shape, probability_nearer = True, None
     compared = sharper_by_shape if by_shape else sharper
     z_score = compared(end.spectrum, start.spectrum)
     before, after = start.scores[metric], end.scores[metric]
@@ -84,6 +90,11 @@ def decide(
     elif accepted and z_score < MIN_Z_SCORE_SETTLED:
         reason += f", but the end is nearer to focus with probability {probability_nearer:.2f}"
     return Acceptance(accepted, gain, z_score, reason, is_worse=z_score <= -MIN_Z_SCORE)
+
+
+def _changed_brightness(start: Measurement, end: Measurement) -> bool:
+    before, after = start.quality.mean_level, end.quality.mean_level
+    return abs(after - before) > BRIGHTNESS_CHANGED * max(before, after)
 
 
 def _needed(probability_nearer: float | None, *, settled: bool) -> float:

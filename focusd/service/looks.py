@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from focusd.errors import ScanRefusedError
+from focusd.errors import FocusdError, ScanRefusedError
 from focusd.focus.compare import SCALES_PX, times_longer
 from focusd.focus.measure import Measurement
 from focusd.focus.spectrum import RadialSpectrum, log_energy
@@ -21,6 +21,15 @@ _log = structlog.get_logger(__name__)
 
 _SAME_DWELL = 0.02
 """Dwell times of usual scans differ by no more than this share."""
+_TELLING = frozenset({ScanRole.PROBE, ScanRole.SEARCH})
+"""Scans that decide where the next one is taken."""
+
+
+class UnusablePictureError(FocusdError):
+    """A picture in the middle of a search that tells nothing: saturated, blank, half scanned."""
+
+    def __init__(self, working_distance_mm: float, reason: str | None) -> None:
+        super().__init__(f"the picture at {working_distance_mm:.6f} mm cannot be judged: {reason}")
 
 
 class Looks:
@@ -31,6 +40,7 @@ class Looks:
         source: Knows how a refocus scans.
         measure: Scores an image off the event loop.
         metric: Whose score goes into the record.
+        max_scans: Most scans of the run.
         on_scan: Called with each scan.
     """
 
@@ -41,6 +51,7 @@ class Looks:
         measure: Callable[[Frame], Awaitable[Measurement]],
         *,
         metric: str,
+        max_scans: int,
         on_scan: Callable[[RefocusScan, ImagingConditions], None],
     ) -> None:
         self._microscope = microscope
@@ -48,6 +59,8 @@ class Looks:
         self._measure = measure
         self._metric = metric
         self._on_scan = on_scan
+        self._max_scans = max_scans
+        self._may_repeat = True
         self._count = 0
         self.conditions: ImagingConditions | None = None
         """Of the usual scans, those that do not last longer."""
@@ -78,16 +91,31 @@ class Looks:
             role: What for.
             dwell_factor: How many times as long as usual the beam should rest on a pixel; the source may
                 allow less, and the microscope too.
+
+        Raises:
+            UnusablePictureError: it tells a search nothing, nor did a second one.
         """
+        seen = await self._scan(working_distance_mm, role, dwell_factor)
+        if role not in _TELLING or seen.quality.is_searchable:
+            return seen
+        if self._may_repeat and self._count < self._max_scans:
+            # A flash of charging, or a scan that was disturbed: those pass.
+            self._may_repeat = False
+            seen = await self._scan(working_distance_mm, role, dwell_factor)
+        if not seen.quality.is_searchable:
+            raise UnusablePictureError(working_distance_mm, seen.quality.reason)
+        return seen
+
+    def is_usual(self, measurement: Measurement) -> bool:
+        """Tell whether a scan was taken with the usual dwell time, that of the first."""
+        return math.isclose(times_longer(measurement.spectrum, self.spectra[0]), 1.0, rel_tol=_SAME_DWELL)
+
+    async def _scan(self, working_distance_mm: float, role: ScanRole, dwell_factor: float) -> Measurement:
         longer = 1.0 if self._only_usual else self._source.allowed(dwell_factor)
         frame = await self._longer(longer) if longer > 1.0 else None
         if frame is None:
             longer, frame = 1.0, await self._source.take_for_focus(self._microscope)
         return await self._note(frame, working_distance_mm, role, is_new=True, dwell_factor=longer)
-
-    def is_usual(self, measurement: Measurement) -> bool:
-        """Tell whether a scan was taken with the usual dwell time, that of the first."""
-        return math.isclose(times_longer(measurement.spectrum, self.spectra[0]), 1.0, rel_tol=_SAME_DWELL)
 
     async def _longer(self, dwell_factor: float) -> Frame | None:
         """Take a scan that lasts longer; ``None`` if the microscope will not."""

@@ -46,7 +46,7 @@ from focusd.records import (
 )
 from focusd.service.depths import Depths
 from focusd.service.lens import Lens, MovedByOtherError
-from focusd.service.looks import Looks
+from focusd.service.looks import Looks, UnusablePictureError
 from focusd.service.proof import Prover
 from focusd.service.references import FocusReferences
 from focusd.sources.scan import ScanSource
@@ -61,6 +61,7 @@ APPROACH_DEPTHS = 3.0
 
 _RESULT_OF_ERROR: Mapping[type[Exception], RefocusResult] = {
     MovedByOtherError: RefocusResult.CANCELLED,
+    UnusablePictureError: RefocusResult.NO_PEAK,
     WorkingDistanceLimitError: RefocusResult.LIMITS,
     WorkingDistanceNotSetError: RefocusResult.WD_NOT_SETTABLE,
     ScanRefusedError: RefocusResult.SCAN_FAILED,
@@ -119,7 +120,14 @@ class Refocus:
         self._microscope = microscope
         self._journal = store.journal
         self._settings = settings
-        self._looks = Looks(microscope, source, measure, metric=settings.metric, on_scan=self._note)
+        self._looks = Looks(
+            microscope,
+            source,
+            measure,
+            metric=settings.metric,
+            max_scans=record.max_scans,
+            on_scan=self._note,
+        )
         self._depths = Depths(store, settings.depth_of_field_um)
         self._references = FocusReferences(store, is_used=settings.use_reference)
         self._on_progress = on_progress
@@ -210,9 +218,11 @@ class Refocus:
                 RefocusResult.BUDGET_EXCEEDED,
                 f"not done within deadline_s = {self._settings.deadline_s:g}",
             )
-        except (MovedByOtherError, MicroscopeError) as error:
+        except (MovedByOtherError, UnusablePictureError, MicroscopeError) as error:
             if type(error) not in _RESULT_OF_ERROR:
                 raise
+            if isinstance(error, UnusablePictureError) and self.record.trigger is RefocusTrigger.DRIFT:
+                return RefocusResult.BLIND, str(error)
             return _RESULT_OF_ERROR[type(error)], str(error)
 
     async def _search_and_prove(self) -> Ending:

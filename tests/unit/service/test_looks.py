@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,7 +13,7 @@ from focusd.errors import ScanRefusedError
 from focusd.focus.measure import Measurement, measure
 from focusd.frame import Frame, ImagingConditions, ScanRequest
 from focusd.records import RefocusScan, ScanRole
-from focusd.service.looks import Looks
+from focusd.service.looks import Looks, UnusablePictureError
 from focusd.sources.scan import ScanSource
 from tests.fake_microscope import FakeMicroscope
 
@@ -50,7 +51,7 @@ def looking(microscope: FakeMicroscope, settings: ScanSettings = HALF) -> tuple[
         scans.append(scan)
 
     source = ScanSource(settings)
-    return Looks(microscope, source, measured, metric="log_energy", on_scan=note), scans
+    return Looks(microscope, source, measured, metric="log_energy", max_scans=12, on_scan=note), scans
 
 
 async def test_a_longer_look_is_asked_counted_and_told_apart() -> None:
@@ -112,3 +113,31 @@ def test_a_look_never_costs_more_than_a_frame(settings: ScanSettings, allowed: f
     """A quarter of the frame may be looked at four times as long, all of it not at all."""
     assert ScanSource(settings).allowed(16.0) == pytest.approx(allowed)
     assert ScanSource(settings).allowed(0.5) == 1.0
+
+
+@dataclass
+class Flashing(FakeMicroscope):
+    """Gives white pictures now and then."""
+
+    white: set[int] = field(default_factory=set)
+
+    async def scan(self, request: ScanRequest) -> Frame:
+        """Scan, or flash."""
+        frame = await super().scan(request)
+        return replace(frame, pixels=np.full_like(frame.pixels, 255)) if self.scans in self.white else frame
+
+
+async def test_a_picture_that_tells_nothing_is_taken_once_more() -> None:
+    """A flash of charging passes; what is white again ends the search."""
+    microscope = Flashing(white={2, 5, 6})
+    looks, scans = looking(microscope)
+
+    await looks.at(9.0, ScanRole.START)
+    seen = await looks.at(9.0, ScanRole.SEARCH)
+    assert seen.quality.judgeable
+    assert [scan.reason is None for scan in scans] == [True, False, True]
+
+    await looks.at(9.0, ScanRole.SEARCH)
+    with pytest.raises(UnusablePictureError, match="cannot be judged: blank"):
+        await looks.at(9.0, ScanRole.SEARCH)
+    assert len(scans) == 5, "one picture in a run is taken again, not each"
