@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from focusd.errors import LinkError, LinkTimeoutError, ScanRefusedError
 from focusd.frame import ScanRequest
 from focusd.microscope.bridge import Bridge
-from focusd.microscope.bridge_frames import LONGEST_WAY_S, ImageDates, OwnWork
+from focusd.microscope.bridge_frames import LONGEST_WAY_S, ImageDates, OwnersFrames, OwnersTurn, OwnWork
 from focusd.microscope.observed import ObservedFrame, TellsFrames
+from focusd.protocol.bridge_rpc import Notification
 from focusd.protocol.bridge_values import ColumnState, ImageInfo
 from tests.unit.microscope.scripted_bridge import Json, ScriptedBridge, connected, framed
 
@@ -304,3 +307,38 @@ def test_a_clock_that_was_set_is_not_believed() -> None:
 
     assert dates.begun_at(IMAGE, came_at=50.0) == 49.0
     assert dates.begun_at(IMAGE, came_at=50.0 + LONGEST_WAY_S) == 49.0 + LONGEST_WAY_S
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = ("frame_id", "shape", "dtype", "started_at", "finished_at", "state", "payload_bytes")
+HEALTHY: Json = {
+    "frame_id": "1",
+    "shape": [64, 64],
+    "dtype": "uint8",
+    "started_at": 1.0,
+    "finished_at": 2.0,
+    "state": {"working_distance_mm": 9.0},
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=3), st.sampled_from([0, 1, 4096, 8192, 1 << 20]))
+def test_whatever_is_told_is_a_frame_or_a_refusal(junk: Json, payload_bytes: int) -> None:
+    """No value of a notification raises anything, and memory is given for the announced size alone."""
+    told = Told()
+
+    async def tell() -> memoryview | None:
+        frames = OwnersFrames(told, MOST_BYTES, OwnWork(), ImageDates(), OwnersTurn())
+        notification = Notification("frame", HEALTHY | junk)
+        place = frames.place(notification, payload_bytes) if payload_bytes else None
+        frames.take(notification)
+        return place
+
+    place = asyncio.run(tell())
+
+    assert (len(told.frames), len(told.refused)) == ((1, 0) if place is not None else (0, 1))
+    assert place is None or place.nbytes == payload_bytes <= MOST_BYTES
