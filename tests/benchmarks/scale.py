@@ -113,16 +113,16 @@ def run(options: ScaleOptions) -> Report:
 def _sizes(options: ScaleOptions, folder: Path) -> list[_Size]:
     found = []
     with running_daemon(folder, extra='[store]\ndirectory = "sizes"') as daemon:
-        client = Client(daemon)
         for side_px in options.sizes:
             pixels = picture(side_px)
+            client = Client(daemon)
             count = max(3, min(options.rounds, options.rounds * 4096 // side_px))
             client.post_frame(pixels)
             cpu_s = daemon.cpu_s
             times = client.timed_ms(partial(client.post_frame, pixels), count)
             cpu_ms = (daemon.cpu_s - cpu_s) * 1000 / count
+            client.close()
             found.append(_Size(side_px, min(times), cpu_ms, _naive_cpu_ms(pixels)))
-        client.close()
     return found
 
 
