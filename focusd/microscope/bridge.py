@@ -190,7 +190,7 @@ class Bridge(Microscope, TellsFrames):
         stale = self._staleness.judge(info, sent_at=reply.sent_at, came_at=reply.came_at)
         if stale:
             raise ScanIncompleteError(stale)
-        self._dates.note_scan(info, sent_at=reply.sent_at)
+        self._dates.note_scan(info, sent_at=reply.sent_at, came_at=reply.came_at)
         return frame_of(request, info, pixels, acquired_at)
 
     async def subscribe(self, listener: FrameListener, *, most_bytes: int) -> None:

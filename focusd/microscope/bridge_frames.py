@@ -1,7 +1,7 @@
 """Images that a bridge's owner takes: received in place, dated, and told from those focusd has disturbed.
 
-The bridge dates them by a clock of its own. How far that is ahead of ours is known from focusd's last scan,
-which was begun after it had been asked for: at most so far. So an image was begun at the time it says, on our
+The bridge dates them by a clock of its own. How far that is ahead of ours is known from focusd's own scans,
+which were begun after they had been asked for: at most so far. So an image was begun at the time it says, on our
 clock, or later; and at the latest so long before it came as it took.
 """
 
@@ -100,9 +100,15 @@ class ImageDates:
     def __init__(self) -> None:
         self._ahead_s: float | None = None
 
-    def note_scan(self, info: ImageInfo, *, sent_at: float) -> None:
-        """Learn from a scan of our own, asked for at ``sent_at``; always by the newest: clocks get set."""
-        self._ahead_s = info.started_at - sent_at
+    def note_scan(self, info: ImageInfo, *, sent_at: float, came_at: float) -> None:
+        """Learn from a scan of our own, asked for and come at these times of our clock.
+
+        The bridge may have waited before it began, so that the least of all scans counts; unless the newest
+        shows that the bridge's clock has been set forward since.
+        """
+        most_s, least_s = info.started_at - sent_at, info.finished_at - came_at
+        was_set = self._ahead_s is not None and self._ahead_s < least_s - CLOCK_GRAIN_S
+        self._ahead_s = most_s if self._ahead_s is None or was_set else min(self._ahead_s, most_s)
 
     def begun_at(self, info: ImageInfo, *, came_at: float) -> float:
         """Give the earliest time at which an image may have been begun, in seconds of our clock."""
