@@ -1,8 +1,8 @@
 """Images that a bridge's owner takes: received in place, dated, and told from those focusd has disturbed.
 
 The bridge dates them by a clock of its own. How far that is ahead of ours is known from focusd's own scans,
-which were begun after they had been asked for: at most so far. So an image was begun at the time it says, on our
-clock, or later; and at the latest so long before it came as it took.
+which were begun after they had been asked for: at most so far. So an image was begun at the time it says, on
+our clock, or later; and at the latest so long before it came as it took.
 """
 
 from __future__ import annotations
