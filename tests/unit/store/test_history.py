@@ -43,12 +43,12 @@ async def append(frames: Frames, count: int) -> None:
         await frames.append(verdict(await frames.next_id()))
 
 
-def fill(directory: Path, count: int) -> None:
-    """Make a history at once, as an earlier focusd has left it: without times."""
+def fill(directory: Path, count: int, kept_at: float | None = None) -> None:
+    """Make a history at once; an earlier focusd has left it without times."""
+    rows = ((number, kept_at) for number in range(1, count + 1))
     with closing(sqlite3.connect(directory / "focusd.db")) as connection, connection:
         connection.executemany(
-            "INSERT INTO frames (frame_id, record, crc) VALUES (?, 'x', 0)",
-            ((i,) for i in range(1, count + 1)),
+            "INSERT INTO frames (frame_id, record, crc, kept_at) VALUES (?, 'x', 0, ?)", rows
         )
 
 
@@ -97,6 +97,31 @@ async def test_a_clock_that_was_wrong_takes_only_its_own_rows(directory: Path) -
         left = [one.frame_id for one in await frames.page(None, 10)]
 
     assert left == [5, 2, 1]
+
+
+async def test_what_is_too_old_goes_slowly(directory: Path) -> None:
+    """A clock that jumps ahead for a while does not cost the history."""
+    now = [0.0]
+    async with open_store(directory, max_frames=100):
+        pass
+    fill(directory, 2 * TRIM_ROWS, kept_at=0.0)
+    async with frames_kept(directory, now, max_frames=10 * TRIM_ROWS, keep_days=30) as frames:
+        now[0] = 4000 * DAY_S
+        await append(frames, 100)
+        goes_on = await frames.trim()
+        now[0] = 0.0
+        await frames.trim()
+        kept = [one for one in range(1, 2 * TRIM_ROWS + 1) if await exists(frames, one)]
+
+    assert not goes_on
+    assert kept == list(range(TRIM_ROWS + 1, 2 * TRIM_ROWS + 1))
+
+
+async def exists(frames: Frames, frame_id: int) -> bool:
+    """Tell whether a row is there, readable or not."""
+    return await frames._file.read(
+        lambda c: c.execute("SELECT 1 FROM frames WHERE frame_id = ?", (frame_id,)).fetchone() is not None
+    )
 
 
 async def test_a_lower_bound_is_reached_in_steps(directory: Path) -> None:
