@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+import cv2
 import structlog
 
 from focusd.api.server import serve_http
@@ -38,7 +39,8 @@ def config(state: str) -> Config:
 
 
 def serve_daemon(tell: Callable[[int], None]) -> None:
-    """Run the whole daemon."""
+    """Run the whole daemon, as ``focusd run`` does."""
+    cv2.setNumThreads(1)
 
     async def serve() -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -80,6 +82,7 @@ class _ScoreAlone:
 
 def serve_score(tell: Callable[[int], None]) -> None:
     """Run the endpoint alone: frames come in the same way, and are only scored."""
+    cv2.setNumThreads(1)
 
     async def serve() -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import structlog
 from matplotlib.figure import Figure
@@ -181,7 +182,8 @@ def only_receive(port: int, kind: Kind, frames: int) -> Reading:
 
 
 async def _receive(port: int, kind: Kind, frames: int, judge: Judge) -> Reading:
-    """Judge frames while the next is received."""
+    """Judge frames while the next is received, in threads as the daemon has them."""
+    cv2.setNumThreads(1)
     asyncio.get_running_loop().set_default_executor(Workers())
     meter = _Meter()
     async with (
