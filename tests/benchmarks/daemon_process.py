@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -113,7 +113,7 @@ def running_daemon(folder: Path, *, microscope_port: int = 1, extra: str = "") -
     Path(address).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, log.open("wb") as written:
         manager.bind(address)
-        manager.settimeout(START_S)
+        manager.settimeout(0.5)
         since = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "focusd", "run", "-c", str(config)],
@@ -121,8 +121,7 @@ def running_daemon(folder: Path, *, microscope_port: int = 1, extra: str = "") -
             stderr=written,
         )
         try:
-            while b"READY=1" not in manager.recv(4096):
-                pass
+            _await_ready(manager, process, log)
             ready_s = time.perf_counter() - since
             url = urlsplit(_url(log))
             yield RunningDaemon(
@@ -171,6 +170,16 @@ def picture(side_px: int, seed: int = 1) -> NDArray[np.uint8]:
     grey = np.clip(smooth / smooth.std() * 40 + 128, 0, 255).astype(np.uint8)
     repeats = -(-side_px // small)
     return np.ascontiguousarray(np.tile(grey, (repeats, repeats))[:side_px, :side_px])
+
+
+def _await_ready(manager: socket.socket, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for READY; ``ValueError`` with the end of the log if it does not come."""
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(TimeoutError):
+            if b"READY=1" in manager.recv(4096):
+                return
+    raise ValueError(f"the daemon did not start: {log.read_text(encoding='utf-8')[-500:]}")
 
 
 def _url(log: Path) -> str:

@@ -41,6 +41,7 @@ async def test_status_is_one_object_with_the_readback_beside_the_setpoint(
         "frames_unjudgeable": 0,
         "refocuses": 0,
         "refocuses_failed": 0,
+        "predicted_moves": 0,
     }
 
 
