@@ -35,6 +35,11 @@ MIN_INDEPENDENT_PX = 400.0
 """Pixels under which a spectrum says nothing; the window leaves 1,117 of the smallest frame."""
 _FADE_PX = 8
 """Width of the rim over which a mask fades out."""
+_SPARSE_SHARE = 0.3
+"""Share of the frame under which patches are strewn: a periodic specimen might be in step with a grid."""
+_STEPS = (0.7548776662, 0.5698402910)
+"""Steps of a sequence that fills the square evenly: powers of the inverse of 1.3247..., the plastic ratio
+(M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018)."""
 _FLOOR_TRUST = 0.005
 """Relative error of the floor beyond counting: detectors and converters are not perfectly white."""
 
@@ -223,14 +228,26 @@ def radial_spectrum(
 
 
 def _patch_corners(shape: tuple[int, ...], patch_px: int, max_patches: int) -> list[tuple[int, int]]:
-    """Top left corners of the patches; one more along a side for each half patch that is left over."""
+    """Top left corners of the patches: strewn where they are few, on a grid where they nearly touch."""
+    patch = [min(side, patch_px) for side in shape]
+    if max_patches * patch[0] * patch[1] < _SPARSE_SHARE * shape[0] * shape[1]:
+        return [
+            (_strewn(shape[0] - patch[0], _STEPS[0] * index), _strewn(shape[1] - patch[1], _STEPS[1] * index))
+            for index in range(max_patches)
+        ]
+    # One more along a side for each half patch that is left over.
     fit = [max(1, math.floor(side / patch_px + 0.5)) for side in shape]
     if fit[0] * fit[1] > max_patches:
         shorter = fit.index(min(fit))
         fit[shorter] = max(1, round(fit[shorter] * math.sqrt(max_patches / (fit[0] * fit[1]))))
         fit[1 - shorter] = min(fit[1 - shorter], max_patches // fit[shorter])
-    tops, lefts = (_spread(side, min(side, patch_px), count) for side, count in zip(shape, fit, strict=True))
+    tops, lefts = (_spread(*sides) for sides in zip(shape, patch, fit, strict=True))
     return [(top, left) for top in tops for left in lefts]
+
+
+def _strewn(room: int, steps: float) -> int:
+    """A place in the room that a patch has, from the middle on."""
+    return math.floor((0.5 + steps) % 1.0 * (room + 1))
 
 
 def _spread(side: int, patch: int, count: int) -> list[int]:

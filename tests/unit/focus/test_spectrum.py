@@ -75,6 +75,20 @@ def test_a_quarter_of_a_larger_frame_is_seen(shape: tuple[int, int]) -> None:
     assert 0.23 < seen < 0.27
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("period_px", [512, 1024, 2048])
+def test_a_large_periodic_frame_is_seen_in_all_its_phases(period_px: int, axis: int) -> None:
+    """Where half of each period has detail, half of the power shows; a grid in step would see all or none."""
+    pixels = np.full((4096, 4096), 128, np.uint8)
+    stripe = noise((period_px // 2, 4096), 20.0, 3)
+    for top in range(period_px // 4, 4096, period_px):
+        pixels[top : top + period_px // 2] = stripe
+
+    spectrum = radial_spectrum(np.ascontiguousarray(np.moveaxis(pixels, 0, axis)))
+
+    assert spectrum.corner_power == pytest.approx(200.0, rel=0.35)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (64, 65), (65, 64), (97, 129), (66, 70), (120, 500)])
 def test_the_rings_are_those_of_the_whole_frequency_plane(shape: tuple[int, int]) -> None:
     """Each ring's power and modes are what an independent transform of the whole plane gives."""
