@@ -1,8 +1,8 @@
 """Read the configuration from a TOML file and the environment, and say what is wrong with it in plain words.
 
 Environment variables override the file: ``FOCUSD__HTTP__PORT=8471`` sets ``port`` of ``[http]``. A variable
-that matches no field is an error, as an unknown key in the file is. Where no token file is named, it is the
-credential ``http-token``, if systemd brings one (``LoadCredential=`` in systemd.exec(5)).
+that matches no field is an error, as an unknown key in the file is. Where the settings name no file for a
+secret of ``[http]``, it is a credential, if systemd brings one (``LoadCredential=`` in systemd.exec(5)).
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ from focusd.config import Config
 from focusd.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "FOCUSD__"
-TOKEN_CREDENTIAL = "http-token"  # noqa: S105 - its name, not what it holds
+HTTP_CREDENTIALS = {
+    "token_file": "http-token",
+    "read_token_file": "http-read-token",
+    "certificate_file": "http-certificate",
+    "private_key_file": "http-private-key",
+}
+"""Fields of ``[http]``, and the credentials that stand in for them."""
 
 
 def load_config(path: Path) -> Config:
@@ -96,18 +102,25 @@ def _credentials() -> dict[str, Any]:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return {}
-    path = Path(directory, TOKEN_CREDENTIAL)
+    paths = {field: Path(directory, name) for field, name in HTTP_CREDENTIALS.items()}
+    return {"http": {field: path for field, path in paths.items() if _may_be_there(path)}}
+
+
+def _may_be_there(path: Path) -> bool:
+    """Tell whether there is such a file, or it cannot be told: reading it will then say what is wrong.
+
+    Better no start than an endpoint without its token.
+    """
     try:
         path.stat()
     except FileNotFoundError:
-        return {}
+        return False
     except OSError:
-        # It may well be there: reading it will say what is wrong, and nothing listens without it.
-        pass
-    return {"http": {"token_file": path}}
+        return True
+    return True
 
 
-_HTTP_FILES = ("unix_socket", "token_file", "read_token_file", "certificate_file", "private_key_file")
+_HTTP_FILES = ("unix_socket", *HTTP_CREDENTIALS)
 
 
 def _with_paths_from(folder: Path, config: Config) -> Config:

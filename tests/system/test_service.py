@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -14,6 +15,18 @@ from tests.system.parts import CONFIG, START_MM
 from tests.system.rig import MICROSCOPE, ask, begin_refocus, clear, is_connected, lens_mm, start
 
 UNIT = "focusd.service"
+
+SEND_AN_IMAGE = """
+import json, urllib.request
+import cv2, numpy
+noise = numpy.random.default_rng(1).normal(128, 300, (256, 256))
+image = cv2.GaussianBlur(noise, (0, 0), 2).clip(0, 255).astype(numpy.uint8)
+content = cv2.imencode(".tif", image)[1].tobytes()
+url = "http://127.0.0.1:8470/v1/frames?pixel_size_nm=4"
+request = urllib.request.Request(url, content, {"Content-Type": "image/tiff"})
+with urllib.request.urlopen(request, timeout=20) as answer:
+    print(json.dumps([answer.status, json.loads(answer.read())]))
+"""
 
 
 @pytest.fixture
@@ -52,6 +65,28 @@ def test_it_is_ready_without_a_microscope(guest: Machine) -> None:
     assert guest.events(UNIT, "link_down", since=begun)[0]["PRIORITY"] == "4"
     until(lambda: guest.show(UNIT, "StatusText").startswith("disconnected: no connection to 127.0.0.1:8300"))
     clear(guest)
+
+
+def test_all_of_it_works_in_the_sandbox(guest: Machine) -> None:
+    """Scan, search, move, prove, decode an image, listen on a socket file: nothing needed is forbidden."""
+    config = CONFIG.format(microscope=8300, http=8470)
+    guest.write("/etc/focusd/focusd.toml", f'{config}unix_socket = "/run/focusd/focusd.sock"')
+    try:
+        start(guest)
+        status, refocus = ask(guest, "/v1/refocuses?wait=true", "POST")
+        assert (status, refocus["result"]) == (200, "refocused")
+        status, scan = ask(guest, "/v1/scans", "POST")
+        assert (status, scan["verdict"]["reason"]) == (200, None)
+        status, judged = json.loads(guest.python(SEND_AN_IMAGE))
+        assert (status, judged["verdict"]["reason"]) == (200, None)
+        said = guest.run(
+            "/opt/focusd/bin/focusd", "status", "--json", "--url", "unix:/run/focusd/focusd.sock"
+        )
+        assert json.loads(said)["link"]["connected"] is True
+        assert "not permitted" not in guest.journal(UNIT)
+    finally:
+        guest.write("/etc/focusd/focusd.toml", config)
+        clear(guest)
 
 
 def test_stopped_in_the_middle_of_a_refocus_it_puts_the_lens_back(service: Machine) -> None:

@@ -214,6 +214,24 @@ def test_no_credential_means_no_token(
     assert load_config(write(tmp_path, SMALLEST)).http.token_file is None
 
 
+def test_all_secrets_of_the_endpoint_may_be_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a name of its own."""
+    for name in ("http-token", "http-read-token", "http-certificate", "http-private-key"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    http = load_config(write(tmp_path, SMALLEST)).http
+
+    assert (http.token_file, http.read_token_file, http.certificate_file, http.private_key_file) == (
+        tmp_path / "http-token",
+        tmp_path / "http-read-token",
+        tmp_path / "http-certificate",
+        tmp_path / "http-private-key",
+    )
+
+
 def test_a_credential_that_cannot_be_looked_at_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from focusd.cli.outcome import ExitCode
 from focusd.config import Timeouts
-from focusd.configfile import TOKEN_CREDENTIAL
+from focusd.configfile import HTTP_CREDENTIALS
 from focusd.service.refocus import PUT_BACK_DEADLINE_S
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
@@ -83,7 +83,8 @@ def test_times_and_names_are_those_of_the_daemon(unit: str) -> None:
     slack_s = 5 * Timeouts().request_s
     assert seconds(unit, "TimeoutStopSec") >= PUT_BACK_DEADLINE_S + slack_s
     assert int(setting(unit, "RestartPreventExitStatus")) == ExitCode.BAD_CONFIGURATION
-    assert setting(unit, "LoadCredential").startswith(f"{TOKEN_CREDENTIAL}:")
+    loaded = re.findall(r"^LoadCredential=([a-z-]+):", text(unit), re.MULTILINE)
+    assert loaded == list(HTTP_CREDENTIALS.values())
 
 
 @needs_analyze
