@@ -24,6 +24,9 @@ from focusd.protocol.bridge_values import ImageInfo, parse_image
 
 FRAME: Final = "frame"
 """The notification's method."""
+NEGLIGIBLE_SHARE: Final = 0.02
+"""Of an image's time: so much of it may be disturbed and does not show, at most ``CLOCK_GRAIN_S``. So an
+image that is begun as soon as focusd is done is judged, though focusd knows a little less well when."""
 LONGEST_WAY_S: Final = 30.0
 """An image that seems to have come longer ago was dated by a clock that has been set."""
 
@@ -67,7 +70,7 @@ class OwnWork:
 
     def may_have_disturbed(self, begun_at: float) -> bool:
         """Tell whether an image begun then may show some of it, or what was before it."""
-        return self._asking > 0 or self._has_worked or begun_at - CLOCK_GRAIN_S < self._ended_at
+        return self._asking > 0 or self._has_worked or begun_at < self._ended_at
 
 
 class OwnersTurn:
@@ -168,7 +171,8 @@ class OwnersFrames:
             return
         info, pixels, came_at = coming
         self.turn.note(info)
-        begun_at = self.dates.begun_at(info, came_at=came_at)
+        negligible_s = min(NEGLIGIBLE_SHARE * (info.finished_at - info.started_at), CLOCK_GRAIN_S)
+        begun_at = self.dates.begun_at(info, came_at=came_at) + negligible_s
         state = info.state
         frame = Frame(
             pixels,

@@ -37,7 +37,7 @@ def subscribing(connect: Connect, stream: FrameStream | None) -> Connect:
                     'frames.source = "stream" needs'
                 )
             await microscope.subscribe(stream, most_bytes=stream.most_bytes)
-            stream.subscribed()
+            stream.subscribed(microscope.ping)
             try:
                 yield microscope
             finally:
@@ -54,6 +54,7 @@ async def taking_stream(stream: FrameStream | None, supervisor: Supervisor) -> A
         return
     stream.on_change = lambda status: supervisor.board.update(stream=status)
     supervisor.board.update(stream=stream.status)
+    supervisor.turns.catch_up = stream.caught_up
     async with asyncio.TaskGroup() as group:
         judge = group.create_task(judge_stream(stream, supervisor), name="judge of observed frames")
         try:

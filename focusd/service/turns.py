@@ -99,6 +99,8 @@ class Turns:
         self._following: asyncio.Future[Foreseen | None] | None = None
         self._told = 0
         """Acquisition has been told of all refocuses up to this id."""
+        self.catch_up: Callable[[], Awaitable[None]] | None = None
+        """Waits until the frames that acquisition has taken are judged, where they come by themselves."""
 
     async def checkpoint(self, next_place: Place | None = None, *, timeout_s: float) -> Checkpoint | None:
         """Do what is pending, while acquisition is between two tiles, and make ready for the next one.
@@ -121,6 +123,8 @@ class Turns:
         self._inbox.refuse_while_closed()
         try:
             async with asyncio.timeout(timeout_s) as scope:
+                if self.catch_up is not None:
+                    await self.catch_up()
                 with self._pending.checkpoint():
                     done = await self._done(await self._wait_for_focus() or self._untold())
                     if next_place is not None and done.reacquire_from is None:

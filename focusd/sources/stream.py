@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 
 from focusd.config import StreamSettings
+from focusd.errors import LinkError
 from focusd.microscope.observed import ObservedFrame
 from focusd.sources.stream_order import FrameOrder
 from focusd.sources.stream_status import StreamStatus
@@ -47,19 +49,27 @@ class FrameStream:
         self._order = FrameOrder()
         self._waiting: deque[ObservedFrame] = deque()
         self._arrived = asyncio.Event()
+        self._wants_more = asyncio.Event()
+        self._ask: Callable[[], Awaitable[object]] | None = None
         self._dropped_before = 0
         self._is_dropping = self._has_refused = self._has_missed = False
         self.status = StreamStatus()
         """As it stands now."""
 
-    def subscribed(self) -> None:
-        """Take note of a new connection."""
+    def subscribed(self, ask: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Take note of a new connection.
+
+        Args:
+            ask: Asks the microscope for anything: what it has told before has come when that is answered.
+        """
+        self._ask = ask
         self._order.begin_anew()
         self._has_refused = self._has_missed = False
         self._note(is_subscribed=True)
 
     def unsubscribed(self) -> None:
         """Take note that the connection has gone; frames that have come are still judged."""
+        self._ask = None
         self._note(is_subscribed=False)
 
     async def get(self) -> ObservedFrame:
@@ -69,9 +79,17 @@ class FrameStream:
         self._note()
         return observed
 
+    async def caught_up(self) -> None:
+        """Wait until every frame that was told of before this call has been judged, if the link holds."""
+        if self._ask is not None:
+            with suppress(LinkError):
+                await self._ask()
+        await self._wants_more.wait()
+
     async def _oldest(self) -> ObservedFrame:
         while not self._waiting:
             self._arrived.clear()
+            self._wants_more.set()
             await self._arrived.wait()
         observed = self._waiting.popleft()
         if not self._waiting and self._is_dropping:
@@ -120,6 +138,7 @@ class FrameStream:
         frame = observed.frame
         labelled = replace(frame, conditions=replace(frame.conditions, label=self._label))
         self._waiting.append(replace(observed, frame=labelled))
+        self._wants_more.clear()
         while self._is_too_much():
             self._drop()
         self._arrived.set()

@@ -114,6 +114,25 @@ async def test_nothing_moves_between_checkpoints_unless_it_is_asked_for(tmp_path
     assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM
 
 
+async def test_a_checkpoint_waits_for_the_verdict_on_the_tile_before_it(tmp_path: Path) -> None:
+    """The software says that its tile is done as soon as it is; focusd may have heard nothing of it yet."""
+    drift = Drift(0.5)
+    async with BridgeServer(drift.column, time_scale=0) as server, streaming(server.port, tmp_path) as client:
+        actions = []
+        for _ in range(12):
+            await server.acquire(TILE)
+            _, done = await client.call("POST", "v1/checkpoint")
+            status = await client.get("v1/status")
+            # A tile that takes no time may seem to have been begun before the refocus was over.
+            dealt_with = status["counters"]["frames_judged"] + status["stream"]["frames_set_aside"]
+            actions.append((dealt_with, done["action"]))
+            drift.go_on()
+
+    assert [dealt_with for dealt_with, _ in actions] == list(range(1, 13))
+    assert actions[0][1] in {"refocused", "confirmed_in_focus"}
+    assert [action for _, action in actions].count("refocused") >= 1
+
+
 async def test_a_scan_lease_keeps_the_lens_still(tmp_path: Path) -> None:
     """What is pending in mode immediate is done when the lease is given back."""
     column = make_column(working_distance_mm=9.008)

@@ -205,7 +205,7 @@ async def test_frames_begun_before_a_move_had_ended_are_disturbed() -> None:
             await bridge.write(notification(bridge, frame_id=name, **times))
             await told.next()
 
-    assert [(each.name, each.is_disturbed()) for each in told.frames] == [("old", True), ("new", True)]
+    assert [(each.name, each.is_disturbed()) for each in told.frames] == [("old", True), ("new", False)]
 
 
 async def test_a_long_frame_that_overlaps_a_scan_is_disturbed() -> None:
@@ -222,6 +222,29 @@ async def test_a_long_frame_that_overlaps_a_scan_is_disturbed() -> None:
         await told.next()
 
     assert told.frames[-1].is_disturbed() is True
+
+
+@pytest.mark.parametrize(("took_s", "is_disturbed"), [(2.0, False), (0.1, True)])
+async def test_a_frame_of_which_hardly_anything_was_disturbed_is_judged(
+    took_s: float, is_disturbed: bool
+) -> None:
+    """The first lines of a long one; of a short one that would be a good part."""
+    work, told = OwnWork(), Told()
+    work.begin()
+    work.end(was_done=True)
+    ended_at = asyncio.get_running_loop().time()
+
+    class SoonAfter(ImageDates):
+        def begun_at(self, info: ImageInfo, *, came_at: float) -> float:
+            assert info.finished_at - info.started_at == took_s < came_at
+            return ended_at - 0.01
+
+    frames = OwnersFrames(told, MOST_BYTES, work, SoonAfter(), OwnersTurn())
+    notice = Notification("frame", HEALTHY | {"started_at": 0.0, "finished_at": took_s})
+    frames.place(notice, 4096)
+    frames.take(notice)
+
+    assert told.frames[0].is_disturbed() is is_disturbed
 
 
 async def test_a_refocus_is_one_piece_of_work_from_its_first_scan() -> None:

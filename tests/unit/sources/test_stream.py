@@ -8,6 +8,7 @@ import numpy as np
 from structlog.testing import capture_logs
 
 from focusd.config import StreamSettings
+from focusd.errors import LinkError
 from focusd.frame import Frame, ImagingConditions
 from focusd.microscope.observed import ObservedFrame
 from focusd.sources.stream import FrameStream
@@ -102,6 +103,28 @@ async def test_get_waits_for_the_next_frame() -> None:
 
     async with asyncio.timeout(5):
         assert (await waiting).frame.conditions.label == "brain"
+
+
+async def test_caught_up_means_that_the_last_frame_has_been_judged() -> None:
+    """Also one that came while the microscope was asked; a link that fails meanwhile is no matter."""
+
+    async def ask() -> None:
+        stream.frame_observed(observed("2"))
+        raise LinkError("lost")
+
+    stream = stream_of("1")
+    stream.subscribed(ask)
+    catching_up = asyncio.create_task(stream.caught_up())
+    for name in ("1", "2"):
+        await asyncio.sleep(0)
+        assert (await stream.get()).name == name
+        assert not catching_up.done()
+    waiting = asyncio.create_task(stream.get())
+
+    async with asyncio.timeout(5):
+        await catching_up
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_what_goes_wrong_is_told_once() -> None:
