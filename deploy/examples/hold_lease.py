@@ -1,8 +1,9 @@
-"""A row of tiles that must not be disturbed: the lens stands still while it is scanned.
+"""A few tiles in a row that must not be disturbed: the lens stands still while they are scanned.
 
 focusd: ``frames.source = "push"``, ``refocus.mode = "immediate"``. A scan lease lasts from the first to the
-last tile of a row and renews itself; what became due meanwhile is done when it ends. So a row must be short
-beside the time in which focus is lost.
+last of them and renews itself; what became due meanwhile is done when it ends, and at the checkpoint between
+two leases the lens goes to the focus predicted for the next few. So they must be few beside those over which
+the ground leaves the depth of field, and quick beside the time in which focus drifts out of it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "client"))
 from focusd_client import Client
 
 TAKES_AT_MOST = 4
+HELD_TILES = 2
 
 
-def take_row(acquisition: Acquisition, focusd: Client, row: list[int]) -> tuple[dict[int, int], bool]:
+def take_held(acquisition: Acquisition, focusd: Client, held: list[int]) -> tuple[dict[int, int], bool]:
     """Take tiles while the lens stands still; give their frame ids, and whether it did not, after all."""
     frames = {}
-    with focusd.hold("row of tiles") as hold:
-        for tile in row:
+    with focusd.hold("tiles in a row") as hold:
+        for tile in held:
             judgement = focusd.judge(
                 acquisition.take(tile),
                 wait_for_focus=False,
@@ -38,26 +40,30 @@ def take_row(acquisition: Acquisition, focusd: Client, row: list[int]) -> tuple[
 
 
 def main() -> None:
-    """Take all rows, and those tiles again that were lost."""
+    """Take all tiles, a few under each lease, and those again that were lost."""
     options = arguments(__doc__)
     focusd = Client(options.focusd)
     frames: dict[int, int] = {}
     takes: Counter[int] = Counter()
     focusd.wait_ready()
     with Acquisition(options) as acquisition:
-        columns, tiles = acquisition.columns, acquisition.tiles
-        due = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-        while due:
-            row = due.pop(0)
-            taken, was_disturbed = take_row(acquisition, focusd, row)
-            takes.update(row)
-            frames.update(taken)
-            done = focusd.checkpoint()
-            lost = set(row) if was_disturbed else set()
+        due = list(acquisition.tiles)
+        while True:
+            held = due[:HELD_TILES]
+            middle = acquisition.position_mm(held[len(held) // 2]) if held else None
+            done = focusd.checkpoint(middle)
             if done.reacquire_from is not None:
-                lost |= {tile for tile, frame in frames.items() if frame >= done.reacquire_from}
-            again = sorted(tile for tile in lost if takes[tile] < TAKES_AT_MOST)
-            due = [again, *due] if again else due
+                lost = {tile for tile, frame in frames.items() if frame >= done.reacquire_from}
+                again = {tile for tile in lost if takes[tile] < TAKES_AT_MOST}
+                due = sorted(again | set(due))
+                continue
+            if not held:
+                break
+            taken, was_disturbed = take_held(acquisition, focusd, held)
+            takes.update(held)
+            frames.update(taken)
+            disturbed = [tile for tile in held if was_disturbed and takes[tile] < TAKES_AT_MOST]
+            due = [*disturbed, *due[HELD_TILES:]]
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ def share_in_focus(column: WatchedColumn, tiles: list[int]) -> float:
         ("plain_http.py", "immediate", uneven),
         ("tile_loop.py", "checkpoint", uneven),
         ("hold_lease.py", "immediate", drifting),
+        ("hold_lease.py", "immediate", uneven),
     ],
 )
 async def test_an_example_keeps_its_focus(
