@@ -99,10 +99,14 @@ class Router:
 
     def __init__(self, routes: Iterable[AnyRoute]) -> None:
         self._routes = tuple(routes)
+        self._open = frozenset(route.path for route in self._routes if route.scope is Scope.NOTHING)
+        # Most requests are for a path without names, and those are known beforehand.
+        plain = {route.path for route in self._routes if "{" not in route.path}
+        self._known = {path: tuple(self._search(path)) for path in plain}
 
     def is_open(self, raw_path: str) -> bool:
         """Whether a path needs no token."""
-        return any(route.scope is Scope.NOTHING and route.path == raw_path for route in self._routes)
+        return raw_path in self._open
 
     def find(self, method: str, raw_path: str) -> tuple[AnyRoute, dict[str, str]]:
         """Give the route and the values of its path's names; HEAD is answered as GET.
@@ -110,7 +114,7 @@ class Router:
         Raises:
             ProblemError: 404 if nothing is at that path, 405 if something is but not for that method.
         """
-        fitting = list(self._fitting(raw_path))
+        fitting = self._known.get(raw_path) or tuple(self._search(raw_path))
         wanted = "GET" if method == "HEAD" else method
         for route, values in fitting:
             if route.method == wanted:
@@ -126,7 +130,7 @@ class Router:
             allowed=allowed,
         )
 
-    def _fitting(self, raw_path: str) -> Iterable[tuple[AnyRoute, dict[str, str]]]:
+    def _search(self, raw_path: str) -> Iterable[tuple[AnyRoute, dict[str, str]]]:
         try:
             segments = tuple(unquote(part, errors="strict") for part in raw_path.split("/"))
         except UnicodeDecodeError:
