@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,6 +44,9 @@ def test_every_texture_of_the_simulator_can_be_chosen() -> None:
         ("--focus-drift", "inf"),
         ("--blank", "1"),
         ("--seed", "-1"),
+        ("--owner-interval", "nan"),
+        ("--owner-interval", "2", "--protocol", "sharksem"),
+        ("--owner-step", "inf"),
     ],
 )
 def test_what_no_microscope_could_be_is_a_usage_error(arguments: tuple[str, ...], focusd: Focusd) -> None:
@@ -121,3 +126,49 @@ def test_it_tells_where_it_listens_and_where_true_focus_is(image: Path, protocol
     assert focus == "true focus 9.0200 mm\n"
     assert lens == "working distance 9.0050 mm (-15.0 µm)\n"
     assert child.returncode == 0
+
+
+def test_an_owner_takes_tiles_and_whoever_subscribed_is_told(image: Path) -> None:
+    """One after the other, the stage a step further each time, until the simulator is ended."""
+    options = ["--port", "0", "--image", str(image), "--owner-interval", "0.1", "--owner-step", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "focusd", "simulate", "--protocol", "bridge", *options, "--time-scale", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline().split()[-1])
+        line = child.stdout.readline()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            request = b'{"jsonrpc":"2.0","id":1,"method":"subscribe"}'
+            client.sendall(len(request).to_bytes(4, "big") + request)
+            frames = [told for told in (receive(client) for _ in range(3)) if "method" in told]
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=20)
+
+    x_mm = [told["params"]["state"]["stage_position"]["x_mm"] for told in frames]
+    assert line == "a tile every 0.1 s\n"
+    assert x_mm[1] - x_mm[0] == pytest.approx(0.002)
+    assert [int(told["params"]["frame_id"]) for told in frames[1:]] == [
+        int(told["params"]["frame_id"]) + 1 for told in frames[:-1]
+    ]
+    assert child.returncode == 0
+
+
+def receive(client: socket.socket) -> dict[str, Any]:
+    """Give the header of the next message, its pixels read over."""
+    length = int.from_bytes(exactly(client, 4), "big")
+    header: dict[str, Any] = json.loads(exactly(client, length))
+    exactly(client, (header.get("params") or {}).get("payload_bytes", 0))
+    return header
+
+
+def exactly(client: socket.socket, count: int) -> bytes:
+    """Give so many bytes."""
+    data = b""
+    while len(data) < count:
+        piece = client.recv(count - len(data))
+        assert piece
+        data += piece
+    return data
