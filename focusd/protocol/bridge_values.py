@@ -26,6 +26,7 @@ BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"uint8": 1, "uint16": 2}
 
 _LONGEST_TEXT: Final = 256
 _MOST_CAPABILITIES: Final = 64
+_LARGEST_NAME: Final = 10**18
 _AXES: Final = ("x_mm", "y_mm", "z_mm", "rotation_deg", "tilt_deg")
 
 
@@ -326,7 +327,7 @@ def parse_image(value: object, payload_bytes: int, of: str = "scan") -> ImageInf
         started_at=fields.number("started_at"),
         finished_at=fields.number("finished_at"),
         state=parse_state(fields.get("state"), f"{of}: state"),
-        frame_id=fields.text("frame_id"),
+        frame_id=_parse_name(fields),
     )
     if info.finished_at < info.started_at:
         raise RemoteProtocolError(
@@ -338,6 +339,13 @@ def parse_image(value: object, payload_bytes: int, of: str = "scan") -> ImageInf
             f"{payload_bytes} are announced"
         )
     return info
+
+
+def _parse_name(fields: Fields) -> str:
+    value = fields.get("frame_id")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_NAME:
+        return str(value)
+    return fields.text("frame_id")
 
 
 def _parse_dtype(fields: Fields) -> Dtype:

@@ -80,10 +80,12 @@ async def test_a_frame_says_all_that_the_bridge_does() -> None:
     """Pixels, conditions, place and name; the whole width spans the field of view."""
     bridge = ScriptedBridge(state={"stage_position": {"x_mm": 1.5}})
     async with subscribed(bridge) as (_, told):
-        await bridge.write(notification(bridge, frame_id="a7"))
-        await told.next()
+        for name in (7, "a7"):
+            await bridge.write(notification(bridge, frame_id=name))
+            await told.next()
 
-    (observed,) = told.frames
+    number, observed = told.frames
+    assert number.name == "7"
     frame = observed.frame
     assert observed.name == "a7"
     assert observed.is_disturbed() is False
@@ -115,7 +117,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"shape": [64, 64]}, "6144 are announced"),
     ({"state": {}}, "working_distance_mm must be a finite number"),
     ({"started_at": None}, "started_at must be"),
-    ({"frame_id": 7}, "frame_id must be text"),
+    ({"frame_id": [7]}, "frame_id must be text"),
     ({"payload": b""}, "it came without pixels"),
     ({"payload": bytes(256 * 512), "shape": [256, 512]}, "at most 65536 are taken (stream.memory_mib)"),
 ]
