@@ -86,8 +86,8 @@ def status_json(status: Status) -> dict[str, Any]:
     ``column`` (the last reading of the column and the stage), ``last_verdict`` (a frame), ``baseline``,
     ``current_refocus`` with its scans so far, ``last_refocus``, ``relay`` and its clients, the watched
     ``folder``, the ``stream`` of a bridge's frames with its counters, ``event_loop_lag_ms`` (p50, p99, max:
-    over the last minute); and always ``link`` (connected, address, since, error, reconnects, round_trip_s)
-    and ``counters``.
+    over the last minute); and always ``link`` (state, one of connected, unresponsive, disconnected, stopped;
+    connected, address, since, error, reconnects, round_trip_s) and ``counters``.
     """
     column = status.column
     return {

@@ -84,13 +84,16 @@ def _microscope(snapshot: Json, now: float) -> str:
     link, identity = section(snapshot, "link"), section(snapshot, "microscope")
     name = " ".join(filter(None, (text(identity, "vendor"), text(identity, "model"))))
     connected = (link or {}).get("connected") is True
+    state = "connected" if connected else "not connected"
     age = _age(number(link, "since"), now)
     words = [
         f"{name} at {text(link, 'address')}".strip(),
-        f"{'connected' if connected else 'not connected'}{f' for {age}' if age else ''}",
+        f"{state}{f' for {age}' if age else ''}",
     ]
     round_trip_s = number(link, "round_trip_s")
-    if connected and round_trip_s is not None:
+    if connected and text(link, "state") == "unresponsive":
+        words.append("does not answer for now")
+    elif connected and round_trip_s is not None:
         words.append(f"answers in {round_trip_s * 1000:.1f} ms")
     reconnects = number(link, "reconnects")
     if reconnects:

@@ -32,7 +32,6 @@ from focusd.microscope.bridge_frames import ImageDates, OwnersFrames, OwnersTurn
 from focusd.microscope.bridge_images import ImageReceiver, StalenessCheck, frame_of, inside_the_field
 from focusd.microscope.bridge_link import BridgeLink, ImagePlace, Reply, open_bridge_link
 from focusd.microscope.cleanup import afterwards
-from focusd.microscope.connection import LinkState
 from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
 from focusd.microscope.observed import FrameListener, TellsFrames
 from focusd.protocol.bridge_rpc import ErrorCode, Failure, Params
@@ -220,6 +219,10 @@ class Bridge(Microscope, TellsFrames):
         """Call ``callback`` from the event loop when the connection fails."""
         self._link.on_lost(callback)
 
+    def on_overdue(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback`` when an answer is overdue, and when one has come."""
+        self._link.on_overdue(callback)
+
     # --- private ---
 
     async def _ask_patiently(
@@ -272,7 +275,7 @@ class Bridge(Microscope, TellsFrames):
         self._holders -= 1
         async with self._turn:
             # The bridge itself ends a freeze with the connection.
-            if self._holders or not self._frozen or self._link.state is not LinkState.CONNECTED:
+            if self._holders or not self._frozen or not self._link.is_up:
                 return
             self._frozen = False
             try:

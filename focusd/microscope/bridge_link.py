@@ -4,8 +4,9 @@ Rules kept here:
 
 1. ``BridgeLink.exchange`` is the only writer. It holds the lock, writes one request and waits for its
    answer under a deadline. There is never more than one request open.
-2. Requests have numbers that never come again. An answer must carry the number of the open request;
-   anything else closes the connection: a late or doubled answer can never be taken for another's.
+2. Requests have numbers that never come again, also not at the next connection. An answer must carry the
+   number of the open request; anything else closes the connection: a late or doubled answer can never be
+   taken for another's.
 3. A caller that is cancelled leaves its request open. The next exchange first waits for that answer, under
    the deadline it had, and drops it: a bridge has no way to break off what it does.
 4. An image is received straight into the memory the caller gives for it, once its size has been checked.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from focusd.errors import LinkError, LinkTimeoutError, RemoteProtocolError
-from focusd.microscope.connection import Connection, connection
+from focusd.microscope.connection import Connection, connection, first_number
 from focusd.microscope.tcp import acknowledge_now
 from focusd.protocol.bridge import NEED_DATA, Header, Message, MessageStream, encode_header, shown
 from focusd.protocol.bridge_rpc import (
@@ -105,7 +106,7 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
         self._lock = asyncio.Lock()
         self._stream = MessageStream(max_payload_bytes=max_payload_bytes, place=self._place)
         self._open: _Open | None = None
-        self._identification = 0
+        self._identification = first_number()
 
     async def exchange(
         self, method: str, params: Params | None = None, *, timeout_s: float, image: ImagePlace | None = None
@@ -203,6 +204,7 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
         self._open = opened
         if self._transport is not None:
             self._transport.write(data)
+        self.expect_answer(timeout_s)
         return opened
 
     async def _reply_to(self, opened: _Open) -> Reply:
@@ -222,15 +224,20 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
             if self._open is not None and not self._open.was_delayed:
                 # The answer comes after it. No more than one: a bridge that never answers is found out.
                 self._open.was_delayed = True
-                self._open.timeout_s += payload_bytes / SLOWEST_BYTES_PER_S
+                self._give_more_time(self._open, payload_bytes)
             return None if self.listener is None else self.listener.place(answer, payload_bytes)
         opened = self._opened_for(answer)
         opened.came_at = asyncio.get_running_loop().time()
         if opened.image is None or isinstance(answer, Failure):
             return None
         place = opened.image(answer.value, payload_bytes)
-        opened.timeout_s += payload_bytes / SLOWEST_BYTES_PER_S
+        self._give_more_time(opened, payload_bytes)
         return place
+
+    def _give_more_time(self, opened: _Open, payload_bytes: int) -> None:
+        opened.timeout_s += payload_bytes / SLOWEST_BYTES_PER_S
+        self.note_answer()
+        self.expect_answer(max(0.0, opened.deadline - asyncio.get_running_loop().time()))
 
     def _match(self, message: Message) -> None:
         answer = parse_from_bridge(message.header)
@@ -241,6 +248,7 @@ class BridgeLink(Connection, asyncio.BufferedProtocol):
             return
         opened = self._opened_for(answer)
         self._open = None
+        self.note_answer()
         if not opened.reply.done():
             came_at = opened.came_at or asyncio.get_running_loop().time()
             opened.reply.set_result(Reply(answer, opened.sent_at, came_at))

@@ -1,27 +1,37 @@
 """What every connection to a microscope has, whatever is spoken over it: its state, and how it ends.
 
 The first failure closes the connection and is the cause of every error after it. Closing waits for nothing.
+When an answer is overdue, and long before it is given up, the connection says so: a microscope that hangs is
+told from one that is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from focusd.errors import LinkError, LinkTimeoutError
 from focusd.microscope.tcp import tune
+
+OVERDUE_SHARE: Final = 0.5
+"""Of the time that an answer has: after so much of it without one the link counts as unresponsive."""
 
 
 class LinkState(StrEnum):
     """What has become of a connection."""
 
     CONNECTED = "connected"
-    LOST = "lost"
-    CLOSED = "closed"
+    UNRESPONSIVE = "unresponsive"
+    """It stands, but an answer is overdue."""
+    DISCONNECTED = "disconnected"
+    """It is lost, or has not been made yet."""
+    STOPPED = "stopped"
+    """It was closed by focusd."""
 
 
 class Connection(asyncio.BaseProtocol):
@@ -30,10 +40,17 @@ class Connection(asyncio.BaseProtocol):
     def __init__(self) -> None:
         self._watched: set[asyncio.Future[Any]] = set()
         self._on_lost: list[Callable[[], object]] = []
+        self._on_overdue: list[Callable[[bool], object]] = []
+        self._overdue_at: asyncio.TimerHandle | None = None
         self._cause: LinkError | None = None
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.get_running_loop().create_future()
         self.state = LinkState.CONNECTED
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it stands."""
+        return self.state in {LinkState.CONNECTED, LinkState.UNRESPONSIVE}
 
     def watch(self, future: asyncio.Future[Any]) -> None:
         """Let ``future`` raise the cause as soon as the connection is lost."""
@@ -43,14 +60,14 @@ class Connection(asyncio.BaseProtocol):
 
     def raise_if_lost(self) -> None:
         """Raise ``LinkError`` with its cause unless the connection is up."""
-        if self.state is not LinkState.CONNECTED:
+        if not self.is_up:
             reason = "closed" if self._cause is None else f"lost: {self._cause}"
             raise LinkError(f"the connection to the microscope is {reason}") from self._cause
 
     def fail(self, error: LinkError) -> None:
         """Close the connection because of ``error``; only the first one counts."""
-        if self.state is LinkState.CONNECTED:
-            self.state = LinkState.LOST
+        if self.is_up:
+            self.state = LinkState.DISCONNECTED
             self._cause = error
             self._drop(error)
             for callback in self._on_lost:
@@ -59,13 +76,30 @@ class Connection(asyncio.BaseProtocol):
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` when the connection fails, at once if it has; not when it is closed."""
         self._on_lost.append(callback)
-        if self.state is LinkState.LOST:
+        if self.state is LinkState.DISCONNECTED:
             callback()
+
+    def on_overdue(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback`` with ``True`` when an answer is overdue, and with ``False`` when one has come."""
+        self._on_overdue.append(callback)
+        if self.state is LinkState.UNRESPONSIVE:
+            callback(True)
+
+    def expect_answer(self, within_s: float) -> None:
+        """Note that the next answer has so much time from now on."""
+        self._cancel_timer()
+        delay_s = OVERDUE_SHARE * within_s
+        self._overdue_at = asyncio.get_running_loop().call_later(delay_s, self._set_overdue, True)
+
+    def note_answer(self) -> None:
+        """Note that an answer has come; ``expect_answer`` follows if there is another to come."""
+        self._cancel_timer()
+        self._set_overdue(False)
 
     def close(self) -> None:
         """Close the connection at once; harmless when it is closed."""
-        if self.state is LinkState.CONNECTED:
-            self.state = LinkState.CLOSED
+        if self.is_up:
+            self.state = LinkState.STOPPED
             self._drop(LinkError("the connection to the microscope was closed"))
 
     async def wait_closed(self) -> None:
@@ -90,12 +124,30 @@ class Connection(asyncio.BaseProtocol):
         if not self._gone.done():
             self._gone.set_result(None)
 
+    def _set_overdue(self, is_overdue: bool) -> None:
+        state = LinkState.UNRESPONSIVE if is_overdue else LinkState.CONNECTED
+        if self.is_up and state is not self.state:
+            self.state = state
+            for callback in self._on_overdue:
+                callback(is_overdue)
+
+    def _cancel_timer(self) -> None:
+        if self._overdue_at is not None:
+            self._overdue_at.cancel()
+            self._overdue_at = None
+
     def _drop(self, error: LinkError) -> None:
+        self._cancel_timer()
         for future in list(self._watched):
             if not future.done():
                 future.set_exception(error)
         if self._transport is not None:
             self._transport.abort()
+
+
+def first_number() -> int:
+    """Give the number that the requests of a new connection follow; far from those of other connections."""
+    return random.getrandbits(30)
 
 
 AnyConnection = TypeVar("AnyConnection", bound=Connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from focusd.frame import Frame, ScanRequest, StagePosition
 
@@ -91,3 +91,14 @@ class Microscope(Protocol):
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` from the event loop when the connection fails, so that nobody need ask first."""
         ...
+
+
+@runtime_checkable
+class TellsOverdue(Protocol):
+    """A microscope that tells when it hangs; beside ``Microscope``."""
+
+    def on_overdue(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback`` with ``True`` when an answer is overdue, and with ``False`` when one has come.
+
+        From the event loop, and only for changes; once the connection is lost no more.
+        """

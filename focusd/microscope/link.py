@@ -10,6 +10,8 @@ Rules kept here:
 3. A function without a result need not be acknowledged, and one that the server does not know is dropped
    without a word. Such a call is marked *optional* and followed by one that is always answered: the
    follower's answer proves that the optional one has been dealt with.
+   Each connection counts from a number of its own: what was meant for an earlier one, and comes late by
+   way of a serial line or a server that mixes its clients up, is told from an answer to this one.
 4. A caller that is cancelled leaves its requests open; their answers are checked and dropped.
 5. The first failure closes the connection and is the cause of every error after it. Closing waits for
    nothing.
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from focusd.errors import LinkError, LinkTimeoutError, LocalProtocolError, RemoteProtocolError
-from focusd.microscope.connection import Connection, LinkState, connection
+from focusd.microscope.connection import Connection, connection, first_number
 from focusd.microscope.tcp import acknowledge_now
 from focusd.protocol.sharksem import NEED_DATA, Flag, Message, MessageStream, encode_message
 from focusd.protocol.sharksem_body import Value
@@ -106,7 +108,8 @@ class Link(Connection, asyncio.Protocol):
         self._stream = MessageStream(max_body_bytes=MAX_ANSWER_BYTES)
         self._open: deque[_Open] = deque()
         self._deadline: tuple[asyncio.Timeout, float] | None = None
-        self._identification = 0
+        self._answer_within_s = 0.0
+        self._identification = first_number()
 
     @property
     def socket_info(self) -> SocketInfo:
@@ -148,7 +151,7 @@ class Link(Connection, asyncio.Protocol):
         # Nobody waits long for the lock: whoever holds it has a deadline.
         async with self._lock:
             self.raise_if_lost()
-            opened = self._send(calls)
+            opened = self._send(calls, timeout_s)
             await self._wait_for(opened, timeout_s)
             try:
                 return {
@@ -166,7 +169,7 @@ class Link(Connection, asyncio.Protocol):
         """Match what has come with the open requests."""
         self._stream.receive_data(data)
         try:
-            while self.state is LinkState.CONNECTED:
+            while self.is_up:
                 message = self._stream.next_message()
                 if message is NEED_DATA:
                     break
@@ -178,7 +181,7 @@ class Link(Connection, asyncio.Protocol):
 
     # --- private ---
 
-    def _send(self, calls: tuple[Call, ...]) -> list[_Open]:
+    def _send(self, calls: tuple[Call, ...], timeout_s: float) -> list[_Open]:
         """Write all requests at once and note what answers they will have."""
         opened = [_Open(each, self._next_identification()) for each in calls]
         data = b"".join(encode_message(_request(each)) for each in opened)
@@ -186,6 +189,8 @@ class Link(Connection, asyncio.Protocol):
         self._open.extend(opened)
         if self._transport is not None:
             self._transport.write(data)
+        self._answer_within_s = timeout_s
+        self.expect_answer(timeout_s)
         return opened
 
     async def _wait_for(self, opened: list[_Open], timeout_s: float) -> None:
@@ -214,6 +219,9 @@ class Link(Connection, asyncio.Protocol):
             if (message.name, message.identification) == (oldest.call.name, oldest.identification):
                 oldest.answer = message
                 self._renew_deadline()
+                self.note_answer()
+                if self._open:
+                    self.expect_answer(self._answer_within_s)
                 if oldest.last is not None and not oldest.last.done():
                     oldest.last.set_result(None)
                 return

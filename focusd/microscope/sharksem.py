@@ -135,6 +135,10 @@ class SharkSem(Microscope):
         """Call ``callback`` from the event loop when the connection fails."""
         self._link.on_lost(callback)
 
+    def on_overdue(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback`` when an answer is overdue, and when one has come."""
+        self._link.on_overdue(callback)
+
     async def _settled(self) -> float:
         """Wait until the lens has settled and give the working distance read after that."""
         settle_s = self._settings.timeouts.settle_s

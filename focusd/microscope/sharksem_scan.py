@@ -18,7 +18,6 @@ from focusd.config import MicroscopeSettings
 from focusd.errors import LinkError, LocalProtocolError, ScanIncompleteError, ScanRefusedError
 from focusd.frame import MAX_SIDE_PX, MIN_SIDE_PX, Frame, ImagingConditions, Pixels, ScanRegion, ScanRequest
 from focusd.microscope.cleanup import afterwards
-from focusd.microscope.connection import LinkState
 from focusd.microscope.link import Answer, Call, Link, call, optional
 from focusd.microscope.sharksem_facts import SessionFacts
 from focusd.microscope.sharksem_images import ImageConnection
@@ -177,7 +176,7 @@ class Scanner:
         self._holders -= 1
         async with self._turn:
             # A lost link is told nothing: the debt stays for the next one.
-            if self._holders or self._debt is None or self._link.state is not LinkState.CONNECTED:
+            if self._holders or self._debt is None or not self._link.is_up:
                 return
             calls, self._debt = self._debt.calls(), None
             self._enabled_bits = None
@@ -247,7 +246,7 @@ class Scanner:
 
         async def stop() -> None:
             self._images.ignore()
-            if debt.scan_running and self._link.state is LinkState.CONNECTED:
+            if debt.scan_running and self._link.is_up:
                 await self._exchange(optional("ScStopScan"), call("GetWD"))
                 debt.scan_running = False
 

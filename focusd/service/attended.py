@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from focusd.config import Timeouts
 from focusd.errors import LinkError, LinkTimeoutError
 from focusd.frame import Frame, ScanRequest
-from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
+from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState, TellsOverdue
 from focusd.service.heartbeat import Heartbeat
 
 T = TypeVar("T")
@@ -86,6 +86,11 @@ class AttendedMicroscope(Microscope):
         """Call ``callback`` from the event loop when the connection fails."""
         self._microscope.on_lost(callback)
 
+    def on_overdue(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback`` when an answer is overdue, and when one has come; if the driver can tell."""
+        if isinstance(self._microscope, TellsOverdue):
+            self._microscope.on_overdue(callback)
+
     async def _attend(self, what: str, work: Awaitable[T], within_s: float) -> T:
         return await _attend(self._heartbeat, what, work, within_s)
 
@@ -93,7 +98,7 @@ class AttendedMicroscope(Microscope):
 @asynccontextmanager
 async def attended(
     connecting: AbstractAsyncContextManager[Microscope], heartbeat: Heartbeat, timeouts: Timeouts
-) -> AsyncIterator[Microscope]:
+) -> AsyncIterator[AttendedMicroscope]:
     """Connect for the length of a ``with`` block, and attend every call.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from focusd.microscope.connection import LinkState
 from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
 from focusd.records import Baseline, FrameVerdict, RefocusRecord
 from focusd.service.leases import ScanLease
@@ -39,6 +40,8 @@ class LinkStatus:
     error: str | None = None
     reconnects: int = 0
     round_trip_s: float | None = None
+    state: LinkState = LinkState.DISCONNECTED
+    """``unresponsive`` is still connected: an answer is overdue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ inbox of the task that owns it, or read the status board.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,6 +30,7 @@ from focusd.service.heartbeat import Heartbeat
 from focusd.service.jobs import Inbox
 from focusd.service.keeper import Keeper, ScanAnswer
 from focusd.service.leases import Leases
+from focusd.service.linkwatch import LinkWatch
 from focusd.service.looplag import LagSummary
 from focusd.service.monitor import Monitor
 from focusd.service.neighbours import Neighbours, Nobody
@@ -44,6 +46,8 @@ from focusd.store.database import Store
 _log = structlog.get_logger(__name__)
 
 PAUSED_SETTING = "paused"
+STEADY_S = 5.0
+"""A link that is lost sooner has not come back: the pauses before it is tried again go on growing."""
 
 
 class Supervisor:
@@ -72,11 +76,13 @@ class Supervisor:
         self.store = store
         self._connect = connect
         self._heartbeat = heartbeat
+        self._clock = clock
         self._loop_lag: LagSummary | None = None
         self._inbox = Inbox()
         self._monitor = Monitor(store, config.drift, config.baseline, refocus_metric=config.refocus.metric)
         source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
         self.board = initial_board(config)
+        self._link = LinkWatch(self.board)
         self.surfaces = Surfaces(config, store, wall_clock=wall_clock)
         self._desk = RefocusDesk(
             config, store, monitor=self._monitor, source=source, board=self.board, surfaces=self.surfaces
@@ -133,19 +139,30 @@ class Supervisor:
     async def run(self) -> None:
         """Connect and keep focus for ever; a lost link is made again with growing pauses."""
         await self._recall()
+        try:
+            await self._keep_connected()
+        finally:
+            self._link.stopped()
+
+    async def _keep_connected(self) -> None:
         delays: Iterator[float] = self._delays()
         while True:
+            up_at = math.inf
             try:
                 timeouts = self._config.microscope.timeouts
                 async with attended(self._connect(), self._heartbeat, timeouts) as microscope:
                     microscope.on_lost(self._inbox.wake)
                     await self._settle(microscope)
                     await self._keeper.refresh(microscope)
-                    self._link_up(microscope)
-                    delays = self._delays()
+                    self._link.up(microscope)
+                    microscope.on_overdue(self._link.overdue)
+                    self._inbox.open()
+                    up_at = self._clock()
                     await self._keeper.serve(microscope)
             except LinkError as error:
                 await self._link_down(error)
+            if self._clock() - up_at >= STEADY_S:
+                delays = self._delays()
             delay_s = next(delays)
             self._heartbeat.expect(delay_s)
             await asyncio.sleep(delay_s)
@@ -176,35 +193,11 @@ class Supervisor:
         if damaged:
             self._keeper.block(f"check the working distance by hand: {damaged[0]}")
 
-    def _link_up(self, microscope: Microscope) -> None:
-        link = self.board.current.link
-        _log.info("link_up", address=link.address, microscope=microscope.identity)
-        self.board.update(
-            microscope=microscope.identity,
-            limits_mm=microscope.limits_mm,
-            link=replace(link, connected=True, since=time.time(), error=None),
-        )
-        self._inbox.open()
-
     async def _link_down(self, error: LinkError) -> None:
-        link = self.board.current.link
         self._inbox.close(str(error))
         self._pending.drop(str(error))
         await self._desk.abandon(str(error))
-        # One line an outage: the first failure says why, the attempts that follow are silent.
-        if link.connected or link.error is None:
-            _log.warning("link_down", address=link.address, error=str(error))
-        self.board.update(
-            column=None,
-            link=replace(
-                link,
-                connected=False,
-                since=time.time() if link.connected or link.error is None else link.since,
-                error=str(error),
-                reconnects=link.reconnects + link.connected,
-                round_trip_s=None,
-            ),
-        )
+        self._link.down(error)
 
     # --- what the relay tells ---
 

@@ -161,4 +161,4 @@ async def test_an_outage_costs_two_lines_and_no_busy_loop(tmp_path: Path, driver
             await client.until(is_there)
 
     told = [event["event"] for event in events if event["event"].startswith("link_")]
-    assert told == ["link_up", "link_down", "link_up"]
+    assert told == ["link_up", "link_down", "link_up", "link_stopped"]

@@ -19,6 +19,7 @@ from focusd.errors import (
     WorkingDistanceLimitError,
 )
 from focusd.frame import Frame, ImagingConditions, StagePosition
+from focusd.microscope.connection import LinkState
 from focusd.microscope.interface import Microscope, MicroscopeIdentity, MicroscopeState
 from focusd.records import (
     Baseline,
@@ -173,6 +174,7 @@ class FakeSupervisor:
                 since=1_800_000_010.0,
                 error=None if self.connected else reason,
                 round_trip_s=0.001 if self.connected else None,
+                state=LinkState.CONNECTED if self.connected else LinkState.DISCONNECTED,
             ),
             limits_mm=LIMITS_MM,
             microscope=MicroscopeIdentity(vendor="TESCAN", model="MIRA", serial="117-0042"),

@@ -123,6 +123,7 @@ STATUS: Json = {
     "started_at": 1_800_000_000.0,
     "updated_at": 1_800_000_100.0,
     "link": {
+        "state": "connected",
         "connected": True,
         "address": "127.0.0.1:8300",
         "since": 1_800_000_010.0,

@@ -149,6 +149,20 @@ def test_status_of_a_daemon_that_has_just_started(daemon: FakeDaemon, focusd: Fo
     assert "unknown" in result.stdout
 
 
+def test_status_tells_a_microscope_that_hangs_from_one_that_is_away(
+    daemon: FakeDaemon, focusd: Focusd
+) -> None:
+    """While an answer is overdue the last round trip means nothing, and the link still stands."""
+    daemon.status["link"] = {**daemon.status["link"], "state": "unresponsive"}
+
+    result = focusd("status", "--url", daemon.url)
+
+    told = " ".join(result.stdout.replace("│", " ").split())
+    assert "does not answer for now" in told
+    assert "not connected" not in told
+    assert "answers in" not in told
+
+
 def test_status_with_a_refocus_under_way(daemon: FakeDaemon, focusd: Focusd) -> None:
     """A running refocus shows how far it is."""
     daemon.status |= {"state": "refocusing", "current_refocus": refocus_record(SCANS[:2])}

@@ -149,7 +149,7 @@ async def test_a_timeout_closes_the_link_for_everybody() -> None:
         with pytest.raises(LinkError, match="lost: no answer to GetWD") as caught:
             second.result()
         assert isinstance(caught.value.__cause__, LinkTimeoutError)
-        assert link.state is LinkState.LOST
+        assert link.state is LinkState.DISCONNECTED
 
     assert server.names == ["GetWD"]
 
@@ -172,7 +172,7 @@ async def test_closing_does_not_wait_for_an_exchange() -> None:
             await link.exchange(call("GetWD"), timeout_s=60)
 
         assert time.monotonic() - started < 0.2
-        assert link.state is LinkState.CLOSED
+        assert link.state is LinkState.STOPPED
 
 
 async def test_the_microscope_closing_is_noticed_at_once() -> None:
@@ -184,7 +184,7 @@ async def test_the_microscope_closing_is_noticed_at_once() -> None:
         server.control.close()
         await asyncio.wait_for(link.wait_closed(), 1.0)
 
-        assert link.state is LinkState.LOST
+        assert link.state is LinkState.DISCONNECTED
         with pytest.raises(LinkError, match="the microscope closed the connection"):
             await link.exchange(call("GetWD"), timeout_s=SOON_S)
 
