@@ -36,6 +36,7 @@ PIECE_HEADER_BYTES: Final = 20
 _PIECE_HEADER: Final = struct.Struct("<IiIiI")
 _DEPTHS: Final = (8, 16)
 _SCRATCH_BYTES: Final = 65_536
+_NOTHING: Final = np.empty(0, np.uint8)
 _HEAD_BYTES: Final = HEADER_BYTES + PIECE_HEADER_BYTES
 """Both headers are read at once: each reading costs a turn of the event loop."""
 
@@ -207,7 +208,8 @@ class ScanAssembler:
         self.received_px = header.index + header.pixels
         if self.received_px == self._total_px:
             self._done = True
-            self._finished = self._buffer
+            # Whoever takes the frame is then alone with its memory, and leaves it to the next.
+            self._finished, self._buffer = self._buffer, _NOTHING
 
     def add(self, piece: ScanPiece) -> None:
         """Take one decoded piece.
@@ -239,7 +241,6 @@ class ScanAssembler:
             )
 
     def _restart(self) -> None:
-        # The finished frame keeps its memory: whoever takes it owns it.
         self._buffer = self._new_buffer()
         self._done = False
         self.received_px = 0

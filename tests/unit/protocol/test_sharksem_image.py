@@ -272,3 +272,22 @@ def test_other_messages_between_pieces_are_read_over(sizes: list[int], step: int
         stream.receive_data(wire[start : start + step])
 
     assert pixels_of(scan) == list(range(12))
+
+
+def test_the_memory_of_a_taken_frame_is_left_to_the_next() -> None:
+    """An assembler that is kept, as in case of pieces that come late, keeps no memory."""
+    shape = (512, 1024)
+    whole = bytes(shape[0] * shape[1])
+
+    def place_of_a_frame(scan: ScanAssembler) -> int:
+        scan.add(piece(0, whole))
+        frame = scan.take_frame()
+        assert frame is not None
+        return int(frame.__array_interface__["data"][0])
+
+    first = assembler(shape=shape)
+    place = place_of_a_frame(first)
+    second = assembler(shape=shape)
+
+    assert place_of_a_frame(second) == place
+    assert first.complete
