@@ -32,12 +32,15 @@ SIZES: Final = (512, 1024, 2048, 4096, 8192, 16_384)
 HISTORIES: Final = (1_000, 10_000, 100_000, 1_000_000)
 POLLERS: Final = (1, 10, 50)
 ANSWERS: Final = ("status", "newest 50", "50 in the middle", "refocuses", "a frame")
+RATES_PER_S: Final = (2.0, 10.0, 50.0)
+RATE_SIDE_PX: Final = 512
 IDLE_CONNECTIONS: Final = 100
 RATE_HZ: Final = 20.0
 
 PER_PIXEL = Bounds(1.2, 2.0, at_most=True)
 LONGER_HISTORY = Bounds(1.3, 2.0, at_most=True)
 PAGE_MS = Bounds(10.0, 50.0, at_most=True)
+MORE_FRAMES = Bounds(1.2, 2.0, at_most=True)
 POLL_OF_BARE = Bounds(2.0, 4.0, at_most=True)
 POLL_P99_MS = Bounds(20.0, 50.0, at_most=True)
 
@@ -49,6 +52,7 @@ class ScaleOptions:
     sizes: Sequence[int] = SIZES
     histories: Sequence[int] = HISTORIES
     pollers: Sequence[int] = POLLERS
+    rates_per_s: Sequence[float] = RATES_PER_S
     rounds: int = 15
     """Calls of each kind; frames the fewer the larger they are."""
     starts: int = 3
@@ -79,6 +83,18 @@ class _History:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rate:
+    """Of so many frames a second, wanted and judged."""
+
+    wanted_per_s: float
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    """Processor time of the daemon for a frame."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Polled:
     """Of so many pollers."""
 
@@ -96,16 +112,18 @@ def run(options: ScaleOptions) -> Report:
         folder = Path(directory)
         sizes = _sizes(options, folder)
         histories = [_history(frames, options, folder / f"{frames}") for frames in options.histories]
+        rates = _rates(options, folder)
         polled = _polled(options, folder)
     return Report(
         name="scale",
         tables=(
             _size_table(sizes),
             _history_table(histories),
+            _rate_table(rates),
             _poll_table(polled),
-            _goals(sizes, histories, polled),
+            _goals(sizes, histories, rates, polled),
         ),
-        trials=[*map(asdict, sizes), *map(asdict, histories), *map(asdict, polled)],
+        trials=[*map(asdict, sizes), *map(asdict, histories), *map(asdict, rates), *map(asdict, polled)],
         draw=partial(_draw, sizes, histories),
     )
 
@@ -163,6 +181,26 @@ def _answers_ms(daemon: RunningDaemon, frames: int, options: ScaleOptions) -> tu
     return tuple(least)
 
 
+def _rates(options: ScaleOptions, folder: Path) -> list[_Rate]:
+    found = []
+    pixels = picture(RATE_SIDE_PX)
+    with running_daemon(folder, extra='[store]\ndirectory = "rates"') as daemon:
+        for wanted_per_s in options.rates_per_s:
+            client = Client(daemon)
+            client.post_frame(pixels)
+            began, cpu_s = time.perf_counter(), daemon.cpu_s
+            times: list[float] = []
+            for number in range(max(3, round(wanted_per_s * options.poll_s))):
+                time.sleep(max(0.0, began + number / wanted_per_s - time.perf_counter()))
+                times += client.timed_ms(partial(client.post_frame, pixels), 1)
+            cpu_ms = (daemon.cpu_s - cpu_s) * 1000 / len(times)
+            p50, p99 = np.percentile(times, (50, 99))
+            per_s = len(times) / (time.perf_counter() - began)
+            found.append(_Rate(wanted_per_s, per_s, float(p50), float(p99), cpu_ms))
+            client.close()
+    return found
+
+
 def _polled(options: ScaleOptions, folder: Path) -> list[_Polled]:
     found = []
     most = max(options.pollers)
@@ -209,6 +247,12 @@ def _history_table(histories: Sequence[_History]) -> Table:
     return Table("Length of the history", columns, rows, note)
 
 
+def _rate_table(rates: Sequence[_Rate]) -> Table:
+    columns = ("frames a second", "judged a second", "p50, ms", "p99, ms", "processor ms each")
+    rows = tuple((f"{one.wanted_per_s:g}", one.per_s, one.p50_ms, one.p99_ms, one.cpu_ms) for one in rates)
+    return Table(f"Frames of {RATE_SIDE_PX} x {RATE_SIDE_PX} px at a steady rate", columns, rows)
+
+
 def _poll_table(polled: Sequence[_Polled]) -> Table:
     rows = tuple((one.name, one.per_s, one.p50_ms, one.p99_ms, one.cpu_us) for one in polled)
     note = f"Each poller asks {RATE_HZ:g} times a second; aiohttp alone has as many as the last line."
@@ -217,7 +261,9 @@ def _poll_table(polled: Sequence[_Polled]) -> Table:
     )
 
 
-def _goals(sizes: Sequence[_Size], histories: Sequence[_History], polled: Sequence[_Polled]) -> Table:
+def _goals(
+    sizes: Sequence[_Size], histories: Sequence[_History], rates: Sequence[_Rate], polled: Sequence[_Polled]
+) -> Table:
     reference = min(sizes, key=lambda one: abs(one.side_px - 4096))
     largest, shortest, longest = sizes[-1], histories[0], histories[-1]
     worst = max(long / short for long, short in zip(longest.times_ms, shortest.times_ms, strict=True))
@@ -238,6 +284,12 @@ def _goals(sizes: Sequence[_Size], histories: Sequence[_History], polled: Sequen
             ),
             LONGER_HISTORY.line(f"the worst answer, of that with {shortest.frames}", worst, math.nan),
             PAGE_MS.line("50 verdicts in the middle, ms", longest.times_ms[2], shortest.times_ms[2]),
+            MORE_FRAMES.ratio_line(
+                f"processor ms a frame, {rates[-1].wanted_per_s:g}/s against {rates[0].wanted_per_s:g}/s",
+                rates[-1].cpu_ms,
+                rates[0].cpu_ms,
+                rates[-1].cpu_ms / rates[0].cpu_ms,
+            ),
             POLL_OF_BARE.ratio_line(
                 f"status, processor us, {most.name}", most.cpu_us, bare.cpu_us, most.cpu_us / bare.cpu_us
             ),
