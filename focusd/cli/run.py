@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +112,24 @@ def _run_daemon(settings: Config, notifier: _StartWitness, watchdog_s: float | N
             if isinstance(cause, OSError):
                 raise CommandFailedError(cause.strerror or str(cause)) from None
         structlog.get_logger(__name__).critical("daemon_failed", exc_info=error)
+        _leave_threads_behind(ExitCode.FAILED)
         raise typer.Exit(ExitCode.FAILED) from None
+    _leave_threads_behind(ExitCode.DONE)
+
+
+def _leave_threads_behind(status: ExitCode) -> None:
+    """End the process at once if a thread hangs, in the look-up of a name say: all else has been done.
+
+    Python would wait for it, and systemd in the end kill what it takes for a daemon that does not stop.
+    """
+    import structlog
+
+    from focusd.service.workers import LEFT_BEHIND
+
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(LEFT_BEHIND)]
+    if left:
+        structlog.get_logger(__name__).warning("threads_left_behind", threads=left)
+        os._exit(status)
 
 
 def lone_cause(error: Exception) -> Exception:

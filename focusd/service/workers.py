@@ -24,6 +24,11 @@ LONGEST_WORK_S: Final = 300.0
 NICENESS: Final = 5
 """A frame may be scored a little later; whoever waits for the event loop is many."""
 
+LAST_MOMENT_S: Final = 2.0
+"""For threads that are at work when the daemon stops."""
+LEFT_BEHIND: Final = "left behind:"
+"""Begins the name of a thread that nobody waits for any more."""
+
 
 class Workers(ThreadPoolExecutor):
     """A pool of threads.
@@ -44,6 +49,15 @@ class Workers(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run ``fn`` in a thread, and know since when it runs."""
         return super().submit(self._timed, lambda: fn(*args, **kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more work. Wait a moment for what is at work, and mark the threads that hang."""
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        limit = time.monotonic() + LAST_MOMENT_S
+        for thread in list(self._threads) if wait else []:
+            thread.join(max(0.0, limit - time.monotonic()))
+            if thread.is_alive():
+                thread.name = f"{LEFT_BEHIND} {thread.name}"
 
     @property
     def overdue(self) -> tuple[str, ...]:

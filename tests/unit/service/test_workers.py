@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from focusd.service.workers import LONGEST_WORK_S, NICENESS, Workers
+from focusd.service.workers import LEFT_BEHIND, LONGEST_WORK_S, NICENESS, Workers
 
 
 def test_a_thread_that_hangs_is_told_of() -> None:
@@ -55,3 +55,27 @@ def test_the_threads_step_behind_the_event_loop() -> None:
     with Workers() as workers:
         assert workers.submit(niceness).result(5) == min(before + NICENESS, 19)
         assert niceness() == before
+
+
+def test_a_thread_that_hangs_is_left_behind() -> None:
+    """The end of the pool waits a moment, not for ever, and marks the thread for whoever ends the process."""
+    gate = threading.Event()
+    workers = Workers()
+    hung = workers.submit(gate.wait, 30)
+    try:
+        workers.shutdown()
+
+        assert [thread for thread in threading.enumerate() if thread.name.startswith(LEFT_BEHIND)]
+    finally:
+        gate.set()
+    assert hung.result(5)
+
+
+def test_idle_threads_are_not_left_behind() -> None:
+    """Threads without work end with the pool."""
+    workers = Workers()
+    workers.submit(int).result(5)
+
+    workers.shutdown()
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(LEFT_BEHIND)]
