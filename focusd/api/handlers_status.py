@@ -55,8 +55,8 @@ async def get_status(call: Call[NoQuery, NoBody]) -> Answer:
 async def wait_until_ready(call: Call[ReadyQuery, NoBody]) -> Answer:
     """Answer ``{"ready": true, "state", "reason"}`` when acquisition may go on, 503 after ``timeout_s``.
 
-    It may go on unless focusd is disconnected, refocusing, or about to refocus; a refocus that waits for a
-    checkpoint or for the end of a scan does not hold acquisition up.
+    It may go on unless focusd is disconnected, refocusing, about to refocus, or on its way to a predicted
+    focus; a refocus that waits for a checkpoint or for the end of a scan does not hold acquisition up.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + call.query.timeout_s
@@ -64,7 +64,7 @@ async def wait_until_ready(call: Call[ReadyQuery, NoBody]) -> Answer:
         status = call.verbs.status
         pending = status.pending_refocus
         begins = pending is not None and pending.waits_for is WaitsFor.START
-        if status.state not in _NOT_READY and not begins:
+        if status.state not in _NOT_READY and not begins and not call.verbs.turns.is_following:
             return Answer(body={"ready": True, "state": status.state.value, "reason": status.reason})
         if clock() >= deadline:
             raise ProblemError(

@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
+from numpy.linalg import LinAlgError
 
 from focusd.config import Config
 from focusd.focus.surface import FocusSample, FocusSurface, PredictedFocus, SurfaceFit
@@ -29,6 +31,8 @@ from focusd.store.database import Store
 _log = structlog.get_logger(__name__)
 
 MAX_AGE_S = 172_800.0
+LONGEST_TRAVEL_MM = 1000.0
+"""No stage goes farther."""
 DOUBTED_BEYOND_SDS = 4.0
 """A point farther than this from what was predicted contradicts it."""
 
@@ -115,7 +119,9 @@ class Surfaces:
         self._store = store
         self._depths = Depths(store, config.refocus.depth_of_field_um)
         self._wall_clock = wall_clock
-        self._last: KnownSurface | None = None
+        self._points: Sequence[FocusPoint] | None = None
+        """Those of the store, once they have been read, until one is added or forgotten."""
+        self._recent: deque[KnownSurface] = deque(maxlen=4)
 
     async def learn(
         self, record: RefocusRecord, conditions: ImagingConditions, stage: StagePosition | None
@@ -127,6 +133,8 @@ class Surfaces:
         """
         found_mm = record.final_working_distance_mm
         if stage is None or stage.x_mm is None or stage.y_mm is None or found_mm is None:
+            return
+        if max(abs(stage.x_mm), abs(stage.y_mm)) > LONGEST_TRAVEL_MM:
             return
         depth_um = (await self._depths.known(conditions.key)).depth_of_field_um
         point = FocusPoint(
@@ -173,6 +181,7 @@ class Surfaces:
     async def clear(self) -> int:
         """Forget all points by an operator's word; tell how many there were."""
         cleared = await self._store.focus_points.clear()
+        self._points = None
         _log.info("focus_surface_cleared", points=cleared)
         return cleared
 
@@ -188,6 +197,7 @@ class Surfaces:
             _log.warning("focus_surface_started_afresh", points_forgotten=len(trusted))
             surprise = None
         kept = await self._store.focus_points.append(replace(point, surprise=surprise))
+        self._points = None
         _log.info(
             "focus_point_added",
             point_id=kept.point_id,
@@ -208,27 +218,31 @@ class Surfaces:
         return off_um / math.hypot(told.standard_deviation_um, own_um)
 
     async def _fresh(self) -> list[FocusPoint]:
+        if self._points is None:
+            self._points = await self._store.focus_points.list()
         oldest = self._wall_clock() - MAX_AGE_S
-        return [point for point in await self._store.focus_points.list() if point.found_at >= oldest]
+        return [point for point in self._points if point.found_at >= oldest]
 
     async def _alike(self, points: Sequence[FocusPoint], wanted: Circumstances) -> list[FocusPoint]:
-        alike = []
-        for point in points:
-            depth_um = (await self._depths.known(point.conditions.key)).depth_of_field_um
-            height_mm = _HEIGHT_TOLERANCE_DEPTHS * depth_um / 1000.0
-            if self._of_point(point).agree(wanted, height_tolerance_mm=height_mm):
-                alike.append(point)
-        return alike
+        heights_mm = {}
+        for key in {point.conditions.key for point in points}:
+            depth_um = (await self._depths.known(key)).depth_of_field_um
+            heights_mm[key] = _HEIGHT_TOLERANCE_DEPTHS * depth_um / 1000.0
+        return [
+            point
+            for point in points
+            if self._of_point(point).agree(wanted, height_tolerance_mm=heights_mm[point.conditions.key])
+        ]
 
     async def _surface(self, points: Sequence[FocusPoint]) -> KnownSurface | None:
-        """Fit the surface through points, unless that was the last thing done."""
+        """Fit the surface through points, unless that was just done; ``None`` if it cannot be."""
         if not points:
             return None
         newest = points[-1].conditions
         depth_um = (await self._depths.known(newest.key)).depth_of_field_um
-        last = self._last
-        if last is not None and last.points == tuple(points) and last.depth_of_field_um == depth_um:
-            return last
+        for known in self._recent:
+            if known.points == tuple(points) and known.depth_of_field_um == depth_um:
+                return known
         # The refocus may have looked at a part of the frame; relief is as steep as the whole of it bears.
         pixel_nm = newest.pixel_size_nm
         field_mm = pixel_nm * 1e-6 * self._scan.width if pixel_nm else None
@@ -236,11 +250,17 @@ class Surfaces:
             FocusSample(one.x_mm, one.y_mm, one.found_at, one.working_distance_mm, one.standard_deviation_um)
             for one in points
         ]
-        fitted = await asyncio.to_thread(
-            FocusSurface.fit, samples, depth_of_field_um=depth_um, field_mm=field_mm
-        )
-        self._last = KnownSurface(newest.key, tuple(points), depth_um, fitted)
-        return self._last
+        try:
+            fitted = await asyncio.to_thread(
+                FocusSurface.fit, samples, depth_of_field_um=depth_um, field_mm=field_mm
+            )
+        except (ValueError, LinAlgError) as error:
+            # Numbers beyond all reason, from a microscope or a bridge: no surface, and no harm.
+            _log.warning("focus_surface_not_fitted", points=len(points), error=str(error))
+            return None
+        surface = KnownSurface(newest.key, tuple(points), depth_um, fitted)
+        self._recent.append(surface)
+        return surface
 
     def _of_point(self, point: FocusPoint) -> Circumstances:
         conditions, stage = point.conditions, point.stage_position

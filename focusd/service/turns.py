@@ -102,6 +102,11 @@ class Turns:
         self.catch_up: Callable[[], Awaitable[None]] | None = None
         """Waits until the frames that acquisition has taken are judged, where they come by themselves."""
 
+    @property
+    def is_following(self) -> bool:
+        """Whether the lens is on its way to a predicted focus, or about to be."""
+        return self._following is not None and not self._following.done()
+
     async def checkpoint(self, next_place: Place | None = None, *, timeout_s: float) -> Checkpoint | None:
         """Do what is pending, while acquisition is between two tiles, and make ready for the next one.
 

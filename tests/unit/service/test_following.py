@@ -289,11 +289,13 @@ async def test_whoever_wants_to_scan_waits_for_the_move(store: Store) -> None:
         await begun.wait()
         leaving.cancel()
         await asyncio.wait([leaving])
+        assert bench.supervisor.turns.is_following
         lease = asyncio.create_task(bench.supervisor.turns.take_lease("montage", 60.0, wait_s=10.0))
         await asyncio.sleep(0)
         assert not lease.done()
         goes_on.set()
         await lease
+        assert not bench.supervisor.turns.is_following
 
     assert bench.microscope.working_distance_mm == bench.microscope.visited_mm[-1] != START_MM
 

@@ -43,6 +43,13 @@ class Clock:
         return self.now
 
 
+class StoppedClock(Clock):
+    """The same second at each look."""
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def make_surfaces(store: Store, clock: Clock | None = None, **sections: Any) -> Surfaces:
     """Build the surfaces of a daemon."""
     settings = {"microscope": {"limits": {"working_distance_mm": [4.0, 30.0]}}, "scan": {"width": 192}}
@@ -77,7 +84,14 @@ async def test_points_are_there_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", [None, StagePosition(), StagePosition(x_mm=1.0), StagePosition(y_mm=1.0, z_mm=2.0)]
+    "stage",
+    [
+        None,
+        StagePosition(),
+        StagePosition(x_mm=1.0),
+        StagePosition(y_mm=1.0, z_mm=2.0),
+        StagePosition(x_mm=1e200, y_mm=1.0),
+    ],
 )
 async def test_a_refocus_at_an_unknown_place_tells_nothing(store: Store, stage: StagePosition | None) -> None:
     """An instrument whose stage is not told has no surface."""
@@ -179,3 +193,18 @@ async def test_an_operator_forgets_them_all(store: Store) -> None:
 
     assert await surfaces.clear() == len(PLACES_MM)
     assert await surfaces.now(STATE) is None
+
+
+async def test_numbers_beyond_arithmetic_give_no_surface_and_no_harm(store: Store) -> None:
+    """Points surer than a computer can tell apart: a refocus goes on, and nothing is predicted."""
+    surfaces = make_surfaces(store, StoppedClock(), refocus={"depth_of_field_um": 1e-12})
+    places = [(73.1 * number % 400.0, 31.7 * number % 300.0) for number in range(8)]
+    with capture_logs() as events:
+        for x_mm, y_mm in places:
+            record = refocused(9.0, focus_sd_um=1e-12)
+            await surfaces.learn(record, CONDITIONS, StagePosition(x_mm, y_mm))
+        surface = await surfaces.now(STATE)
+
+    assert surface is None
+    assert len(await store.focus_points.list()) == len(places)
+    assert any(event["event"] == "focus_surface_not_fitted" for event in events)
