@@ -28,6 +28,8 @@ from focusd.sources.stream_status import StreamStatus
 _log = structlog.get_logger(__name__)
 
 BYTES_PER_MIB: Final = 1 << 20
+MOST_NAMED: Final = 32
+"""Names of frames in one line of the log, the last ones."""
 
 
 class FrameStream:
@@ -51,6 +53,7 @@ class FrameStream:
         self._arrived = asyncio.Event()
         self._wants_more = asyncio.Event()
         self._ask: Callable[[], Awaitable[object]] | None = None
+        self._aside: deque[str] = deque(maxlen=MOST_NAMED)
         self._dropped_before = 0
         self._is_dropping = self._has_refused = self._has_missed = False
         self.status = StreamStatus()
@@ -75,7 +78,10 @@ class FrameStream:
     async def get(self) -> ObservedFrame:
         """Wait for the oldest frame that nothing has disturbed, also while it waited, and take it."""
         while (observed := await self._oldest()).is_disturbed():
-            self._note(frames_set_aside=self.status.frames_set_aside + 1)
+            self._set_aside(observed)
+        if self._aside:
+            _log.info("observed_frames_set_aside", frames=tuple(self._aside))
+            self._aside.clear()
         self._note()
         return observed
 
@@ -119,7 +125,7 @@ class FrameStream:
                 self._has_missed = True
                 _log.warning("observed_frames_missing", before=observed.name, missing=self._order.missing)
             if observed.is_disturbed():
-                self._note(frames_set_aside=self.status.frames_set_aside + 1)
+                self._set_aside(observed)
             else:
                 self._put(observed)
         self._note(frames=self.status.frames + 1)
@@ -142,6 +148,10 @@ class FrameStream:
         while self._is_too_much():
             self._drop()
         self._arrived.set()
+
+    def _set_aside(self, observed: ObservedFrame) -> None:
+        self._aside.append(observed.name)
+        self._note(frames_set_aside=self.status.frames_set_aside + 1)
 
     def _is_too_much(self) -> bool:
         if len(self._waiting) <= 1:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from focusd.errors import LinkError, LinkTimeoutError, ScanRefusedError
 from focusd.frame import ScanRequest
 from focusd.microscope.bridge import Bridge
-from focusd.microscope.bridge_frames import LONGEST_WAY_S, ImageDates, OwnersFrames, OwnersTurn, OwnWork
+from focusd.microscope.bridge_frames import ImageDates, OwnersFrames, OwnersTurn, OwnWork
 from focusd.microscope.observed import ObservedFrame, TellsFrames
 from focusd.protocol.bridge_rpc import Notification
-from focusd.protocol.bridge_values import ColumnState, ImageInfo
+from focusd.protocol.bridge_values import ImageInfo
 from tests.unit.microscope.scripted_bridge import Json, ScriptedBridge, connected, framed
 
 SHAPE = (64, 96)
@@ -157,6 +157,18 @@ async def test_frames_between_a_request_and_its_answer_hold_up_neither() -> None
     assert [observed.frame.pixels.tobytes() for observed in told.frames] == [PIXELS] * 2
 
 
+async def test_notifications_of_a_later_version_are_read_over() -> None:
+    """With what they carry."""
+    bridge = ScriptedBridge()
+    news = {"jsonrpc": "2.0", "method": "weather", "params": {"payload_bytes": 5}}
+    async with subscribed(bridge) as (microscope, told):
+        await bridge.write(framed(news, b"sunny") + notification(bridge))
+        await told.next()
+        await microscope.ping()
+
+    assert ([observed.name for observed in told.frames], told.refused) == (["1"], [])
+
+
 async def test_frames_in_place_of_an_answer_are_found_out() -> None:
     """A bridge that pushes and never answers is as dead as one that says nothing."""
 
@@ -288,74 +300,6 @@ async def test_the_end_of_the_owners_frame_is_waited_for() -> None:
             frame = await scanning
 
     assert frame.pixels.shape == (64, 64)
-
-
-async def test_own_work_ends_with_its_last_holder() -> None:
-    """Nested holders, and one in which nothing was done."""
-    work = OwnWork()
-    now = asyncio.get_running_loop().time
-    with work.held():
-        assert not work.may_have_disturbed(now())
-        with work.held():
-            work.begin()
-            assert work.may_have_disturbed(now() + 1)
-            work.end(was_done=True)
-        assert work.may_have_disturbed(now() + 1)
-    ended_at = now()
-    with work.held():
-        work.begin()
-        work.end(was_done=False)
-        assert not work.may_have_disturbed(ended_at + 1)
-
-    assert work.may_have_disturbed(ended_at - 1)
-    assert not work.may_have_disturbed(ended_at + 1)
-
-
-IMAGE = ImageInfo((64, 64), "uint8", 100.0, 101.0, ColumnState(9.0))
-
-
-def scan(started_at: float, finished_at: float) -> ImageInfo:
-    """Give what a bridge tells of a scan."""
-    return ImageInfo((64, 64), "uint8", started_at, finished_at, ColumnState(9.0))
-
-
-def test_dates_go_by_scans_and_never_past_what_an_image_took() -> None:
-    """The earliest of both; without a scan, the way is taken for none."""
-    dates = ImageDates()
-    assert dates.begun_at(IMAGE, came_at=50.0) == 49.0
-
-    dates.note_scan(scan(90.0, 91.0), sent_at=35.0, came_at=37.0)
-
-    assert dates.begun_at(IMAGE, came_at=50.0) == 45.0
-    assert dates.begun_at(IMAGE, came_at=45.5) == 44.5
-
-
-def test_the_scan_that_was_begun_soonest_counts() -> None:
-    """One that had to wait tells less of the clock than another one does."""
-    dates = ImageDates()
-    for waited_s in (3.0, 0.5, 2.0):
-        dates.note_scan(scan(90.0 + waited_s, 91.0 + waited_s), sent_at=40.0, came_at=41.5 + waited_s)
-
-    assert dates.begun_at(IMAGE, came_at=60.0) == 100.0 - 50.5
-
-
-@pytest.mark.parametrize("set_by_s", [3600.0, -3600.0])
-def test_a_clock_that_was_set_is_learnt_anew(set_by_s: float) -> None:
-    """The newest scan shows it."""
-    dates = ImageDates()
-    dates.note_scan(scan(90.0, 91.0), sent_at=40.0, came_at=41.0)
-    dates.note_scan(scan(92.0 + set_by_s, 93.0 + set_by_s), sent_at=42.0, came_at=43.0)
-
-    assert dates.begun_at(scan(100.0 + set_by_s, 101.0 + set_by_s), came_at=60.0) == 50.0
-
-
-def test_a_clock_that_was_set_since_is_not_believed() -> None:
-    """An image cannot have been on its way for an hour."""
-    dates = ImageDates()
-    dates.note_scan(scan(3700.0, 3701.0), sent_at=40.0, came_at=41.0)
-
-    assert dates.begun_at(IMAGE, came_at=50.0) == 49.0
-    assert dates.begun_at(IMAGE, came_at=50.0 + LONGEST_WAY_S) == 49.0 + LONGEST_WAY_S
 
 
 JUNK = st.recursive(

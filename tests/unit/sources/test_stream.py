@@ -69,12 +69,15 @@ async def test_memory_is_bounded_too() -> None:
 
 
 async def test_disturbed_and_repeated_frames_are_not_judged() -> None:
-    """They are counted apart."""
+    """They are counted apart, and those that are disturbed are named: their owner may want them again."""
     stream = stream_of("1", "1", "2")
-    stream.frame_observed(observed("3", is_disturbed=True))
-    stream.frame_observed(observed("5"))
+    with capture_logs() as logs:
+        stream.frame_observed(observed("3", is_disturbed=True))
+        stream.frame_observed(observed("5"))
+        names = await names_of(stream)
 
-    assert await names_of(stream) == ["1", "2", "5"]
+    assert names == ["1", "2", "5"]
+    assert [each["frames"] for each in logs if each["event"] == "observed_frames_set_aside"] == [("3",)]
     status = stream.status
     assert (status.frames, status.frames_set_aside, status.frames_repeated) == (5, 1, 1)
     assert status.frames_missing == 1
