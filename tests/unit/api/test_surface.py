@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from focusd.api.server import serve_http
+from focusd.config import HttpSettings
+from focusd.store.database import open_store
 from tests.unit.api.client import Client
 from tests.unit.api.fake_supervisor import FakeSupervisor
-from tests.unit.service.surfaces_made import CONDITIONS, PLACES_MM, focus_mm, teach
+from tests.unit.service.surfaces_made import CONDITIONS, NEXT_MM, PLACES_MM, focus_mm, teach
+from tests.unit.service.test_following import following
 
 PREDICT = "/v1/focus-surface/predict"
 SEEN = replace(CONDITIONS, pixel_size_nm=100_000.0 / 1024)
@@ -103,3 +109,32 @@ async def test_a_checkpoint_refuses_what_is_no_position(
     reply = await client.post("/v1/checkpoint", body)
 
     assert (reply.status, reply.json["field"]) == (422, field)
+
+
+async def test_acquisition_may_not_go_on_while_the_lens_is_on_its_way(tmp_path: Path) -> None:
+    """Who gave a checkpoint up asks when it may, and is told: not before the lens stands."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: int) -> None:
+        begun.set()
+        await goes_on.wait()
+
+    async with (
+        open_store(tmp_path / "state", max_frames=100) as store,
+        following(store) as bench,
+        serve_http(HttpSettings(port=0), bench.supervisor) as url,
+        Client(url) as client,
+    ):
+        bench.microscope.before_move = wait
+        body = {"position": {"x_mm": NEXT_MM[0], "y_mm": NEXT_MM[1]}}
+        gone = await client.post("/v1/checkpoint?timeout_s=2", body)
+        await begun.wait()
+        waiting = await client.get("/v1/ready?timeout_s=0")
+        goes_on.set()
+        ready = await client.get("/v1/ready?timeout_s=10")
+        moved = await client.post("/v1/checkpoint", body)
+
+    assert (gone.status, gone.problem) == (503, "not-ready")
+    assert (waiting.status, waiting.problem) == (503, "not-ready")
+    assert ready.status == 200
+    assert moved.json["prediction"]["reason"] == "the lens is there already"
