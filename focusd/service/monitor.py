@@ -20,6 +20,9 @@ from focusd.store.database import Store
 
 _log = structlog.get_logger(__name__)
 
+MOST_WATCHES = 256
+"""Imaging conditions that are followed; one that comes again is taken up from its baseline."""
+
 SCORERS: Final = min(4, max(2, (os.cpu_count() or 1) - 1))
 """Frames that are scored at the same time. One core is left to the event loop, where there are many."""
 
@@ -181,6 +184,7 @@ class Monitor:
             conditions = baseline.conditions if baseline else conditions
             watch = Watch(conditions, self._drift, self._settings, baseline)
             self._watches.append(watch)
+            del self._watches[:-MOST_WATCHES]
         self._current = watch
         return watch
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from focusd.config import BaselineSettings, DriftSettings
 from focusd.frame import Frame, ImagingConditions
 from focusd.records import Baseline, FrameVerdict, Verdict
+from focusd.service import monitor as monitor_module
 from focusd.service.monitor import Monitor
 from focusd.store.database import Store, open_store
 from tests.fake_microscope import REQUEST, FakeMicroscope
@@ -333,3 +334,21 @@ async def test_frames_are_judged_in_the_order_they_come(store: Store) -> None:
     verdicts = [one for one in done if isinstance(one, FrameVerdict)]
     assert [verdict.acquired_at for verdict in verdicts] == [0.0, 2.0, 3.0, 4.0]
     assert [verdict.frame_id for verdict in verdicts] == [1, 2, 3, 4]
+
+
+async def test_so_many_conditions_are_followed_and_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label of its own for each tile fills no memory, and a condition that comes again has its baseline."""
+    monkeypatch.setattr(monitor_module, "MOST_WATCHES", 3)
+    monitor, microscope = make_monitor(store), FakeMicroscope()
+    frame = await microscope.scan(REQUEST)
+    labelled = [replace(frame, conditions=replace(frame.conditions, label=f"tile {n}")) for n in range(5)]
+    for _ in range(3):
+        await monitor.judge(labelled[0])
+
+    for one in labelled[1:]:
+        await monitor.judge(one)
+
+    assert len(monitor._watches) == 3
+    assert (await monitor.judge(labelled[0])).verdict is Verdict.IN_FOCUS
