@@ -24,7 +24,7 @@ from focusd.focus.surface import FocusSample, FocusSurface, PredictedFocus, Surf
 from focusd.focus.surface_model import POINT_SD_DEPTHS
 from focusd.frame import ImagingConditions, StagePosition
 from focusd.microscope.interface import MicroscopeState
-from focusd.records import FocusPoint, RefocusRecord
+from focusd.records import FocusPoint, RefocusRecord, RefocusResult
 from focusd.service.depths import Depths
 from focusd.store.database import Store
 
@@ -131,7 +131,7 @@ class Surfaces:
         Raises:
             StoreError: the point could not be kept.
         """
-        found_mm = record.final_working_distance_mm
+        found_mm = _found_mm(record)
         if stage is None or stage.x_mm is None or stage.y_mm is None or found_mm is None:
             return
         if max(abs(stage.x_mm), abs(stage.y_mm)) > LONGEST_TRAVEL_MM:
@@ -286,6 +286,13 @@ class Surfaces:
             tilt_deg=stage.tilt_deg,
             rotation_deg=stage.rotation_deg,
         )
+
+
+def _found_mm(record: RefocusRecord) -> float | None:
+    """Where focus is: where the lens went, or would have gone where it stayed because it was near enough."""
+    if record.result is RefocusResult.CONFIRMED_IN_FOCUS and record.focus_mm is not None:
+        return record.focus_mm
+    return record.final_working_distance_mm
 
 
 def _same_word(mine: str | None, theirs: str | None) -> bool:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from focusd.config import Config
 from focusd.frame import StagePosition
 from focusd.microscope.interface import MicroscopeState
+from focusd.records import RefocusResult
 from focusd.service.surface import MAX_AGE_S, Place, Surfaces
 from focusd.store.database import Store, open_store
 from tests.unit.service.surfaces_made import (
@@ -81,6 +82,16 @@ async def test_points_are_there_after_a_restart(tmp_path: Path) -> None:
 
     assert surface is not None
     assert [(point.x_mm, point.y_mm) for point in surface.points] == list(PLACES_MM)
+
+
+async def test_where_focus_was_confirmed_the_search_knows_it_better_than_the_lens(store: Store) -> None:
+    """The lens stays where it is near enough; the point is where the search says that focus is."""
+    surfaces = make_surfaces(store)
+    stayed = refocused(9.0, RefocusResult.CONFIRMED_IN_FOCUS, focus_mm=9.0006)
+    await surfaces.learn(stayed, CONDITIONS, StagePosition(0.0, 0.0))
+    await surfaces.learn(refocused(9.0, focus_mm=9.0006), CONDITIONS, StagePosition(0.0, 0.0))
+
+    assert [point.working_distance_mm for point in await store.focus_points.list()] == [9.0006, 9.0]
 
 
 @pytest.mark.parametrize(
