@@ -24,6 +24,7 @@ from tests.benchmarks.daemon_process import Client, RunningDaemon, picture, proc
 from tests.benchmarks.path_children import server
 from tests.benchmarks.path_goals import Bounds, goals_table
 from tests.benchmarks.report import Report
+from tests.benchmarks.scale_folder import FolderLag, folder_lag
 from tests.benchmarks.scale_history import make_history
 from tests.benchmarks.scale_pollers import poll, serve_nothing
 from tests.benchmarks.tables import Cell, Table
@@ -32,6 +33,7 @@ SIZES: Final = (512, 1024, 2048, 4096, 8192, 16_384)
 HISTORIES: Final = (1_000, 10_000, 100_000, 1_000_000)
 POLLERS: Final = (1, 10, 50)
 ANSWERS: Final = ("status", "newest 50", "50 in the middle", "refocuses", "a frame")
+FOLDERS: Final = (1_000, 100_000)
 RATES_PER_S: Final = (2.0, 10.0, 50.0)
 RATE_SIDE_PX: Final = 512
 IDLE_CONNECTIONS: Final = 100
@@ -41,6 +43,7 @@ PER_PIXEL = Bounds(1.2, 2.0, at_most=True)
 LONGER_HISTORY = Bounds(1.3, 2.0, at_most=True)
 PAGE_MS = Bounds(10.0, 50.0, at_most=True)
 MORE_FRAMES = Bounds(1.2, 2.0, at_most=True)
+LISTING_LAG_MS = Bounds(20.0, 50.0, at_most=True)
 POLL_OF_BARE = Bounds(2.0, 4.0, at_most=True)
 POLL_P99_MS = Bounds(20.0, 50.0, at_most=True)
 
@@ -53,6 +56,7 @@ class ScaleOptions:
     histories: Sequence[int] = HISTORIES
     pollers: Sequence[int] = POLLERS
     rates_per_s: Sequence[float] = RATES_PER_S
+    folders: Sequence[int] = FOLDERS
     rounds: int = 15
     """Calls of each kind; frames the fewer the larger they are."""
     starts: int = 3
@@ -114,6 +118,7 @@ def run(options: ScaleOptions) -> Report:
         histories = [_history(frames, options, folder / f"{frames}") for frames in options.histories]
         rates = _rates(options, folder)
         polled = _polled(options, folder)
+    folders = [folder_lag(files, min(5, options.rounds)) for files in options.folders]
     return Report(
         name="scale",
         tables=(
@@ -121,9 +126,16 @@ def run(options: ScaleOptions) -> Report:
             _history_table(histories),
             _rate_table(rates),
             _poll_table(polled),
-            _goals(sizes, histories, rates, polled),
+            _folder_table(folders),
+            _goals(sizes, histories, rates, polled, folders),
         ),
-        trials=[*map(asdict, sizes), *map(asdict, histories), *map(asdict, rates), *map(asdict, polled)],
+        trials=[
+            *map(asdict, sizes),
+            *map(asdict, histories),
+            *map(asdict, rates),
+            *map(asdict, polled),
+            *map(asdict, folders),
+        ],
         draw=partial(_draw, sizes, histories),
     )
 
@@ -261,8 +273,18 @@ def _poll_table(polled: Sequence[_Polled]) -> Table:
     )
 
 
+def _folder_table(folders: Sequence[FolderLag]) -> Table:
+    columns = ("files in a folder", "listing, ms", "loop late at rest, ms", "listing: p99, ms", "longest, ms")
+    rows = tuple((f"{one.files}", one.listing_ms, one.rest_max_ms, one.p99_ms, one.max_ms) for one in folders)
+    return Table("Watched folder, all files done with", columns, rows)
+
+
 def _goals(
-    sizes: Sequence[_Size], histories: Sequence[_History], rates: Sequence[_Rate], polled: Sequence[_Polled]
+    sizes: Sequence[_Size],
+    histories: Sequence[_History],
+    rates: Sequence[_Rate],
+    polled: Sequence[_Polled],
+    folders: Sequence[FolderLag],
 ) -> Table:
     reference = min(sizes, key=lambda one: abs(one.side_px - 4096))
     largest, shortest, longest = sizes[-1], histories[0], histories[-1]
@@ -294,6 +316,11 @@ def _goals(
                 f"status, processor us, {most.name}", most.cpu_us, bare.cpu_us, most.cpu_us / bare.cpu_us
             ),
             POLL_P99_MS.line(f"status p99, ms, {most.name}", most.p99_ms, bare.p99_ms),
+            LISTING_LAG_MS.line(
+                f"loop late while {folders[-1].files} files are listed, ms",
+                folders[-1].max_ms,
+                folders[-1].rest_max_ms,
+            ),
         ]
     )
 

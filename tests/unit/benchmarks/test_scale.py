@@ -35,19 +35,28 @@ def make_history_in_thread(directory: Path, frames: int) -> None:
 def test_more_work_is_measured_of_every_kind() -> None:
     """A tiny run gives a row for each size, length and number of pollers, the goals, and a picture."""
     options = ScaleOptions(
-        sizes=(64, 128), histories=(100,), pollers=(1, 2), rates_per_s=(20.0,), rounds=2, starts=1, poll_s=0.3
+        sizes=(64, 128),
+        histories=(100,),
+        pollers=(1, 2),
+        rates_per_s=(20.0,),
+        folders=(10,),
+        rounds=2,
+        starts=1,
+        poll_s=0.3,
     )
 
     report = scale.run(options)
 
-    sizes, histories, rates, pollers, goals = report.tables
+    sizes, histories, rates, pollers, folders, goals = report.tables
     assert [row[0] for row in sizes.rows] == ["64", "128"]
     assert [row[0] for row in histories.rows] == ["100"]
     assert [row[0] for row in pollers.rows] == ["aiohttp alone", "1", "2 and 100 idle"]
     assert [row[0] for row in rates.rows] == ["20"]
+    assert [row[0] for row in folders.rows] == ["10"]
+    assert folders.row("10")["listing, ms"] != 0.0
     figures = [cell for table in (sizes, histories, rates) for row in table.rows for cell in row[1:]]
     assert all(isinstance(cell, float) and cell > 0 for cell in figures)
-    assert len(goals.rows) == 7
+    assert len(goals.rows) == 8
     assert len(report.draw().axes) == 2
 
 
