@@ -37,9 +37,8 @@ _FADE_PX = 8
 """Width of the rim over which a mask fades out."""
 _SPARSE_SHARE = 0.3
 """Share of the frame under which patches are strewn: a periodic specimen might be in step with a grid."""
-_STEPS = (0.7548776662, 0.5698402910)
-"""Steps of a sequence that fills the square evenly: powers of the inverse of 1.3247..., the plastic ratio
-(M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018)."""
+_GOLDEN = 0.618034
+"""Steps of this share of a side come nowhere near one another soon."""
 _FLOOR_TRUST = 0.005
 """Relative error of the floor beyond counting: detectors and converters are not perfectly white."""
 
@@ -231,10 +230,7 @@ def _patch_corners(shape: tuple[int, ...], patch_px: int, max_patches: int) -> l
     """Top left corners of the patches: strewn where they are few, on a grid where they nearly touch."""
     patch = [min(side, patch_px) for side in shape]
     if max_patches * patch[0] * patch[1] < _SPARSE_SHARE * shape[0] * shape[1]:
-        return [
-            (_strewn(shape[0] - patch[0], _STEPS[0] * index), _strewn(shape[1] - patch[1], _STEPS[1] * index))
-            for index in range(max_patches)
-        ]
+        return _strewn(shape[0] - patch[0], shape[1] - patch[1], max_patches)
     # One more along a side for each half patch that is left over.
     fit = [max(1, math.floor(side / patch_px + 0.5)) for side in shape]
     if fit[0] * fit[1] > max_patches:
@@ -245,9 +241,18 @@ def _patch_corners(shape: tuple[int, ...], patch_px: int, max_patches: int) -> l
     return [(top, left) for top in tops for left in lefts]
 
 
-def _strewn(room: int, steps: float) -> int:
-    """A place in the room that a patch has, from the middle on."""
-    return math.floor((0.5 + steps) % 1.0 * (room + 1))
+def _strewn(rows: int, columns: int, count: int) -> list[tuple[int, int]]:
+    """Corners in the room that patches have, each in a row and a column of its own: a lattice of rank 1.
+
+    So there are as many phases of whatever lies along one of the sides as there are patches.
+    """
+    step = round(_GOLDEN * count)
+    while math.gcd(step, count) > 1:
+        step += 1
+    return [
+        (round((index + 0.5) / count * rows), round((index * step % count + 0.5) / count * columns))
+        for index in range(count)
+    ]
 
 
 def _spread(side: int, patch: int, count: int) -> list[int]:
