@@ -1,4 +1,4 @@
-"""focusd's endpoint in a process of its own: the whole daemon, and the endpoint with the score alone."""
+"""focusd in a process of its own: the daemon, by HTTP or as a relay; the endpoint with the score alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from focusd.records import FrameVerdict, Verdict
 from focusd.service.status import Status
 from focusd.service.supervisor import initial_board
 from focusd.service.workers import Workers
+from tests.benchmarks.path_senders import two_ports
 
 
-def config(state: str) -> Config:
+def config(state: str, **sections: object) -> Config:
     """Give the settings of a daemon whose frames are POSTed; a verdict needs no microscope."""
     return Config.model_validate(
         {
@@ -34,6 +35,7 @@ def config(state: str) -> Config:
             "refocus": {"depth_of_field_um": 2.0},
             "http": {"port": 0},
             "store": {"directory": state},
+            **sections,
         }
     )
 
@@ -47,6 +49,29 @@ def serve_daemon(tell: Callable[[int], None]) -> None:
         with tempfile.TemporaryDirectory() as state:
             async with running(config(state)) as daemon:
                 tell(_port(daemon.url))
+                await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+def serve_relay(tell: Callable[[int], None], microscope_port: int) -> None:
+    """Run the whole daemon as a relay to a microscope."""
+
+    async def serve() -> None:
+        cv2.setNumThreads(1)
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+        with tempfile.TemporaryDirectory() as state:
+            control, data = two_ports()
+            port = control.getsockname()[1]
+            control.close()
+            data.close()
+            relayed = {
+                "frames": {"source": "relay"},
+                "relay": {"listen": f"127.0.0.1:{port}"},
+                "microscope": {"port": microscope_port, "limits": {"working_distance_mm": [4.0, 30.0]}},
+            }
+            async with running(config(state, **relayed)):
+                tell(port)
                 await asyncio.Event().wait()
 
     asyncio.run(serve())

@@ -2,14 +2,17 @@
 
 Whoever sends is a process, and so is each way. focusd receives a scan over a SharkSEM session while the frame
 before is judged: once by the published score alone, once for the full verdict, with the spectrum, the quality
-and the write to the database. The naive daemon reads the same pixels from a plain stream, which costs least,
-and computes the formula in the event loop. A ticker shows how late either loop gets to anything else.
+and the write to the database. The whole daemon, as a relay that a client scans through, passes each frame on
+besides, and lets the client's next scan wait while frames are unjudged. The naive daemon reads the same
+pixels from a plain stream, which costs least, and computes the formula in the event loop. A ticker shows how
+late either loop gets to anything else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import tempfile
 import time
 from collections import deque
@@ -35,14 +38,17 @@ from focusd.protocol.sharksem_image import ScanAssembler
 from focusd.service.monitor import Monitor
 from focusd.service.workers import Workers
 from focusd.store.database import open_store
-from tests.benchmarks import naive, path_goals
-from tests.benchmarks.path_children import Worker, serving, working
+from tests.benchmarks import naive, path_goals, transport
+from tests.benchmarks.http_servers import serve_relay
+from tests.benchmarks.path_children import Server, Worker, server, serving, working
 from tests.benchmarks.path_senders import FRAME_ID, Kind, send_plain, send_scans
 from tests.benchmarks.report import Report
 from tests.benchmarks.tables import Table
+from tests.benchmarks.transport import receive_scans
 
 VERDICT: Final = "focusd, full verdict"
 SCORE: Final = "focusd, score only"
+DAEMON: Final = "focusd, the daemon as relay"
 RECEIVED: Final = "focusd, nothing judged"
 NAIVE: Final = "naive daemon"
 WARM_UP: Final = 3
@@ -253,7 +259,7 @@ def run(options: PathOptions) -> Report:
 
 
 def _measure(kind: Kind, options: PathOptions) -> _Measured:
-    measured: _Measured = {way: [] for way in _WAYS}
+    measured: _Measured = {way: [] for way in (*_WAYS, DAEMON)}
     frames = max(4, round(options.megabytes * 1e6 / kind.nbytes))
     with ExitStack() as stack:
         ports: dict[Any, int] = {}
@@ -262,10 +268,23 @@ def _measure(kind: Kind, options: PathOptions) -> _Measured:
             if send not in ports:
                 ports[send] = stack.enter_context(serving(send, kind))
             workers[way] = stack.enter_context(working(judge))
-        for way in list(_WAYS) * options.rounds:
+        daemon = stack.enter_context(server(serve_relay, ports[send_scans]))
+        client = stack.enter_context(working(receive_scans))
+        for way in list(measured) * options.rounds:
+            if way == DAEMON:
+                measured[way].append(_relayed(daemon, client, kind, frames))
+                continue
             count = max(4, frames // 4) if way == NAIVE else frames
             measured[way].append(workers[way](ports[_WAYS[way][1]], kind, count))
     return measured
+
+
+def _relayed(daemon: Server, client: Worker[transport.Reading], kind: Kind, frames: int) -> Reading:
+    """Take scans through the daemon; its loop has no ticker but its own, which is too slow to count here."""
+    cpu_s = daemon.cpu_s
+    gigabytes_per_s = client(daemon.port, kind, frames).gigabytes_per_s
+    cpu_ms = 1000 * (daemon.cpu_s - cpu_s) / (frames + transport.WARM_UP)
+    return Reading(gigabytes_per_s * 1e9 / kind.nbytes, cpu_ms, math.nan, math.nan, math.nan)
 
 
 def of_naive(measured: _Measured, way: str) -> float:
@@ -303,7 +322,7 @@ def _table(kind: Kind, measured: _Measured, options: PathOptions) -> Table:
 
 def _cpu_of(measured: _Measured, way: str) -> float:
     """The least of the turns: work does not vary, what disturbs it does."""
-    return min(one.cpu_ms for one in measured[way])
+    return min(one.cpu_ms for one in measured[way]) or math.nan
 
 
 def _goals_table(measured: dict[Kind, _Measured]) -> Table:
@@ -311,7 +330,7 @@ def _goals_table(measured: dict[Kind, _Measured]) -> Table:
     for kind, readings in measured.items():
         bounds = path_goals.FRAMES_OF_NAIVE.get(str(kind), path_goals.SMALL_FRAMES_OF_NAIVE)
         peer = median(one.frames_per_s for one in readings[NAIVE])
-        for way in (SCORE, VERDICT):
+        for way in (SCORE, VERDICT, DAEMON):
             rate = median(one.frames_per_s for one in readings[way])
             lines.append(bounds.ratio_line(f"{way}, {kind}: frames/s", rate, peer, of_naive(readings, way)))
     kind, readings = next(iter(measured.items()))

@@ -77,7 +77,7 @@ def send_plain(tell: Callable[[int], None], kind: Kind) -> None:
 
 def send_scans(tell: Callable[[int], None], kind: Kind) -> None:
     """Be a SharkSEM microscope whose scans take no time."""
-    control, data = _two_ports()
+    control, data = two_ports()
     pixels = wire_pixels(picture(kind))
     size = kind.bits // 8
     frame = b"".join(
@@ -91,7 +91,10 @@ def send_scans(tell: Callable[[int], None], kind: Kind) -> None:
             name, size, number, *_ = SHARKSEM_HEADER.unpack(head)
             if size:
                 client.recv(size, socket.MSG_WAITALL)
-            body = _ANSWERS[name.rstrip(b"\0").decode()]
+            body = _ANSWERS.get(name.rstrip(b"\0").decode())
+            if body is None:
+                # A server drops what it does not know without a word.
+                continue
             client.sendall(SHARKSEM_HEADER.pack(name, len(body), number, 0, 0, 0) + body)
             if name.startswith(b"TcpRegDataPort"):
                 images, _ = data.accept()
@@ -154,7 +157,8 @@ def _until_gone(client: socket.socket, answer: Callable[[socket.socket], None]) 
             return
 
 
-def _two_ports() -> tuple[socket.socket, socket.socket]:
+def two_ports() -> tuple[socket.socket, socket.socket]:
+    """Listen on two ports next to each other, as a SharkSEM server does."""
     while True:
         control = socket.create_server(("127.0.0.1", 0))
         try:

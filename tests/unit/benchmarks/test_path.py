@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks import path
-from tests.benchmarks.path import NAIVE, RECEIVED, SCORE, VERDICT, PathOptions
+from tests.benchmarks.path import DAEMON, NAIVE, RECEIVED, SCORE, VERDICT, PathOptions
 from tests.benchmarks.path_goals import Bounds
 from tests.benchmarks.path_senders import Kind
 
@@ -14,11 +14,11 @@ def test_all_ways_judge_frames() -> None:
 
     *figures, goals = report.tables
     for table in figures:
-        assert [row[0] for row in table.rows] == [NAIVE, SCORE, VERDICT, RECEIVED]
+        assert [row[0] for row in table.rows] == [NAIVE, SCORE, VERDICT, RECEIVED, DAEMON]
         assert all(isinstance(row[1], float) and row[1] > 0 for row in table.rows)
         assert table.row(NAIVE)["of naive"] == 1
-    assert len(goals.rows) == 2 * 2 + 1
-    assert len(report.trials) == 2 * 4
+    assert len(goals.rows) == 2 * 3 + 1
+    assert len(report.trials) == 2 * 5
     assert [axes.get_ylabel() for axes in report.draw().axes] == ["frames/s", "frames/s"]
 
 
