@@ -171,10 +171,10 @@ class Turns:
         self._told = max(self._told, record.refocus_id)
 
     async def take_lease(self, holder: str, expires_in_s: float, *, wait_s: float) -> ScanLease:
-        """Keep the lens still for a scan; a refocus that runs or is about to is waited for.
+        """Keep the lens still for a scan; a refocus or a move that is under way or about to be is waited for.
 
         Raises:
-            BusyError: the refocus has not ended within ``wait_s`` seconds.
+            BusyError: the refocus, or a move to a predicted focus, has not ended within ``wait_s`` seconds.
             TooManyError: there are more leases than any laboratory needs.
         """
         try:
@@ -184,6 +184,8 @@ class Turns:
             self._desk.refuse_while_busy("a scan lease")
             if self._pending.next is not None:
                 raise BusyError("a scan lease is not possible while a refocus is about to begin") from None
+            if self.is_following:
+                raise BusyError("a scan lease is not possible while the lens is on its way") from None
         return self._leases.take(holder, expires_in_s)
 
     def renew_lease(self, lease_id: str, expires_in_s: float) -> ScanLease:

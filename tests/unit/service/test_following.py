@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from focusd.config import Config
-from focusd.errors import LeasedError, LinkError, NotConnectedError
+from focusd.errors import BusyError, LeasedError, LinkError, NotConnectedError
 from focusd.records import RefocusResult
 from focusd.service.following import LEFT_SETTING, Follower
 from focusd.service.heartbeat import Heartbeat
@@ -290,6 +290,8 @@ async def test_whoever_wants_to_scan_waits_for_the_move(store: Store) -> None:
         leaving.cancel()
         await asyncio.wait([leaving])
         assert bench.supervisor.turns.is_following
+        with pytest.raises(BusyError, match="on its way"):
+            await bench.supervisor.turns.take_lease("montage", 60.0, wait_s=0.01)
         lease = asyncio.create_task(bench.supervisor.turns.take_lease("montage", 60.0, wait_s=10.0))
         await asyncio.sleep(0)
         assert not lease.done()
@@ -322,7 +324,7 @@ async def test_a_move_that_has_not_begun_is_not_made_behind_acquisitions_back(st
 
 async def test_what_a_refocus_finds_is_the_next_point(store: Store) -> None:
     """Where the stage stands, with what the search says of its answer; the lens follows from there."""
-    microscope = FakeMicroscope(working_distance_mm=9.008, best_focus_mm=focus_mm(0.07))
+    microscope = FakeMicroscope(working_distance_mm=9.02, best_focus_mm=focus_mm(0.07))
     microscope.stage = replace(microscope.stage, x_mm=0.07, y_mm=0.0)
     async with following(store, microscope) as bench:
         record = await bench.supervisor.start_refocus()
