@@ -43,6 +43,7 @@ def test_more_work_is_measured_of_every_kind() -> None:
         rounds=2,
         starts=1,
         poll_s=0.3,
+        poll_rounds=1,
     )
 
     report = scale.run(options)
