@@ -267,7 +267,9 @@ def _rate_table(rates: Sequence[_Rate]) -> Table:
 
 def _poll_table(polled: Sequence[_Polled]) -> Table:
     rows = tuple((one.name, one.per_s, one.p50_ms, one.p99_ms, one.cpu_us) for one in polled)
-    note = f"Each poller asks {RATE_HZ:g} times a second; aiohttp alone has as many as the last line. Calmest of some runs."
+    note = (
+        f"Each poller asks {RATE_HZ:g} times a second, aiohttp alone as the last line; calmest of some runs."
+    )
     return Table(
         "Status", ("pollers", "answers a second", "p50, ms", "p99, ms", "processor us each"), rows, note
     )
