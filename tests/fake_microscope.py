@@ -51,7 +51,7 @@ class FakeMicroscope:
     stuck: bool = False
     identity: MicroscopeIdentity = field(default_factory=lambda: MicroscopeIdentity("fake"))
     holds: int = 0
-    stage: StagePosition = field(default_factory=lambda: StagePosition(0.0, 0.0))
+    stage: StagePosition | None = field(default_factory=lambda: StagePosition(0.0, 0.0))
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)

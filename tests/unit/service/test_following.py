@@ -12,6 +12,7 @@ import pytest
 
 from focusd.config import Config
 from focusd.errors import BusyError, LeasedError, LinkError, NotConnectedError
+from focusd.frame import StagePosition
 from focusd.records import RefocusResult
 from focusd.service.following import LEFT_SETTING, Follower
 from focusd.service.heartbeat import Heartbeat
@@ -325,7 +326,7 @@ async def test_a_move_that_has_not_begun_is_not_made_behind_acquisitions_back(st
 async def test_what_a_refocus_finds_is_the_next_point(store: Store) -> None:
     """Where the stage stands, with what the search says of its answer; the lens follows from there."""
     microscope = FakeMicroscope(working_distance_mm=9.02, best_focus_mm=focus_mm(0.07))
-    microscope.stage = replace(microscope.stage, x_mm=0.07, y_mm=0.0)
+    microscope.stage = StagePosition(0.07, 0.0)
     async with following(store, microscope) as bench:
         record = await bench.supervisor.start_refocus()
         record = await bench.supervisor.wait_for_refocus(record.refocus_id)
@@ -340,3 +341,22 @@ async def test_what_a_refocus_finds_is_the_next_point(store: Store) -> None:
     assert point.standard_deviation_um == record.focus_sd_um
     assert point.surprise is not None
     assert abs(point.surprise) < 4.0
+
+
+async def test_where_the_stage_is_not_told_the_frame_says_where_it_was(store: Store) -> None:
+    """An instrument without a stage of its own: acquisition knows where it has moved the specimen."""
+    microscope = FakeMicroscope(working_distance_mm=START_MM, stage=None)
+    async with following(store, microscope, baseline={"policy": "autofocus"}) as bench:
+        await bench.supervisor.scan()
+        before = len(await store.focus_points.list())
+        microscope.best_focus_mm = 9.014
+        frame = await microscope.scan(REQUEST)
+        await bench.supervisor.judge(
+            replace(frame, stage_position=StagePosition(0.14, 0.02)), is_awaited=True
+        )
+        done = await bench.checkpoint()
+        points = (await store.focus_points.list())[before:]
+
+    assert before == len(PLACES_MM)
+    assert done.action == "refocused"
+    assert [(point.x_mm, point.y_mm) for point in points] == [(0.14, 0.02)]
