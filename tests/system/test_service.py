@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from focusd.service.workers import NICENESS
 from tests.system import manual
 from tests.system.machine import CommandError, Machine, until
 from tests.system.parts import CONFIG, START_MM
@@ -83,6 +84,9 @@ def test_all_of_it_works_in_the_sandbox(guest: Machine) -> None:
             "/opt/focusd/bin/focusd", "status", "--json", "--url", "unix:/run/focusd/focusd.sock"
         )
         assert json.loads(said)["link"]["connected"] is True
+        niceness = guest.shell(f"cut -d' ' -f19 /proc/{guest.main_pid(UNIT)}/task/*/stat").split()
+        # The tests themselves may have been started behind others.
+        assert max(map(int, niceness)) - min(map(int, niceness)) == NICENESS
         assert "not permitted" not in guest.journal(UNIT)
     finally:
         guest.write("/etc/focusd/focusd.toml", config)
