@@ -126,20 +126,25 @@ class FocusSurface:
         return cls(points, weighed, sorted(left_out))
 
     def predict(self, x_mm: float, y_mm: float, at_s: float) -> PredictedFocus:
-        """Say where focus is at a place and a time.
+        """Say where focus is at a place and a time; see ``predict_all``."""
+        return self.predict_all([(x_mm, y_mm)], at_s)[0]
+
+    def predict_all(self, places_mm: Sequence[tuple[float, float]], at_s: float) -> list[PredictedFocus]:
+        """Say where focus is at places (x, y), at a time.
 
         The standard deviation is that of focus itself: what a refocus there found would scatter by more.
         """
-        mean_um, sd_um = self._mixed([self._points.predict(one, x_mm, y_mm, at_s) for one in self._solved])
-        return PredictedFocus((self._points.origin_um + mean_um) / 1000.0, sd_um)
+        rows = np.array(places_mm, dtype=np.float64).reshape(-1, 2)
+        means_um, sds_um = self._mixed([self._points.predict(one, rows, at_s) for one in self._solved])
+        return [
+            PredictedFocus((self._points.origin_um + mean_um) / 1000.0, sd_um)
+            for mean_um, sd_um in zip(means_um.tolist(), sds_um.tolist(), strict=True)
+        ]
 
     @property
     def summary(self) -> SurfaceFit:
         """The fit in figures."""
-        (x, x_sd), (y, y_sd), (drift, drift_sd) = (
-            self._mixed([self._points.coefficient(one, column) for one in self._solved])
-            for column in (1, 2, 3)
-        )
+        (x, x_sd), (y, y_sd), (drift, drift_sd) = (self._coefficient(column) for column in (1, 2, 3))
         return SurfaceFit(
             points=len(self._points) + len(self._left_out),
             left_out=self._left_out,
@@ -154,12 +159,17 @@ class FocusSurface:
             widening=self._widening,
         )
 
-    def _mixed(self, moments: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        """Give mean and widened standard deviation over all guesses, from mean and variance under each."""
-        means, variances = np.array(moments).T
-        mean = float(self._shares @ means)
-        variance = float(self._shares @ (variances + (means - mean) ** 2))
-        return mean, self._widening * math.sqrt(max(variance, 0.0))
+    def _coefficient(self, column: int) -> tuple[float, float]:
+        mean, sd = self._mixed([self._points.coefficient(one, column) for one in self._solved])
+        return float(mean[0]), float(sd[0])
+
+    def _mixed(self, moments: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
+        """Give means and widened standard deviations over all guesses, from the moments under each."""
+        means = np.array([mean for mean, _ in moments])
+        variances = np.array([variance for _, variance in moments])
+        mean: Values = self._shares @ means
+        variance: Values = self._shares @ (variances + (means - mean) ** 2)
+        return mean, self._widening * np.sqrt(np.maximum(variance, 0.0))
 
 
 def _weighed(solved: Sequence[Solved]) -> list[tuple[float, Solved]]:

@@ -168,22 +168,25 @@ class Points:
             log_predicted=-0.5 * weights**2 / precision + 0.5 * np.log(precision / (2.0 * math.pi)),
         )
 
-    def predict(self, solved: Solved, x_mm: float, y_mm: float, at_s: float) -> tuple[float, float]:
-        """Give mean and variance of focus under one guess, um from ``origin_um`` and um2."""
-        place = (np.array([x_mm, y_mm]) - self.centre_mm)[None, :]
-        hours = np.array([(at_s - self.newest_s) / 3600.0])
-        explained = solved.inverse_root @ self._covariance(solved.guess, place, hours)[0]
-        linear = np.concatenate([[1.0], place[0], hours]) * self.prior_sd
-        walked = solved.guess.wander_um**2 * max(0.0, float(hours[0] - self.hours.min()))
-        own = float(linear @ linear) + solved.guess.amplitude_um**2 + walked
-        return float(explained @ solved.innovations), own - float(explained @ explained)
+    def predict(self, solved: Solved, places_mm: Values, at_s: float) -> tuple[Values, Values]:
+        """Give mean and variance of focus at places (rows of x and y), under one guess.
 
-    def coefficient(self, solved: Solved, column: int) -> tuple[float, float]:
-        """Give mean and variance of a coefficient of ``basis`` under one guess."""
+        The mean is in um from ``origin_um``, the variance in um2.
+        """
+        place_mm = places_mm - self.centre_mm
+        hours = np.full(len(place_mm), (at_s - self.newest_s) / 3600.0)
+        explained = solved.inverse_root @ self._covariance(solved.guess, place_mm, hours).T
+        linear = np.column_stack([np.ones(len(hours)), place_mm, hours]) * self.prior_sd
+        walked = solved.guess.wander_um**2 * np.maximum(hours - self.hours.min(), 0.0)
+        own = np.sum(linear**2, axis=1) + solved.guess.amplitude_um**2 + walked
+        return solved.innovations @ explained, own - np.sum(explained**2, axis=0)
+
+    def coefficient(self, solved: Solved, column: int) -> tuple[Values, Values]:
+        """Give mean and variance of a coefficient of ``basis`` under one guess, one of each."""
         prior_sd = float(self.prior_sd[column])
         explained = solved.inverse_root @ self.basis[:, column] * prior_sd
         left = max(0.0, 1.0 - float(explained @ explained))
-        return prior_sd * float(explained @ solved.innovations), prior_sd**2 * left
+        return np.array([prior_sd * float(explained @ solved.innovations)]), np.array([prior_sd**2 * left])
 
     def _covariance(self, guess: Guess, place_mm: Values, hours: Values) -> Values:
         """Covariance of focus between places and times (rows) and the points (columns), um2."""

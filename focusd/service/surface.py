@@ -174,9 +174,8 @@ class Surfaces:
     ) -> list[PredictedFocus]:
         """Say where focus is at some places, now or at a time in seconds since 1970."""
         when = self._wall_clock() if at is None else at
-        return await asyncio.to_thread(
-            lambda: [surface.fitted.predict(place.x_mm, place.y_mm, when) for place in places]
-        )
+        rows = [(place.x_mm, place.y_mm) for place in places]
+        return await asyncio.to_thread(surface.fitted.predict_all, rows, when)
 
     async def clear(self) -> int:
         """Forget all points by an operator's word; tell how many there were."""

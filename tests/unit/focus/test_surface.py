@@ -160,6 +160,22 @@ def test_predictions_that_proved_wrong_lose_weight() -> None:
     assert doubted.standard_deviation_um > 3.0 * trusted.standard_deviation_um
 
 
+def test_many_places_are_predicted_at_once_as_one_by_one() -> None:
+    """A thousand of them take no longer than a glance."""
+    surface = fit(*found(plane, 12, np.random.default_rng(3)))
+    places = [(0.001 * number, -0.0005 * number) for number in range(1000)]
+    began = time.thread_time()
+    told = surface.predict_all(places, 900.0)
+    took_s = time.thread_time() - began
+
+    for (x_mm, y_mm), one in list(zip(places, told, strict=True))[::250]:
+        alone = surface.predict(x_mm, y_mm, 900.0)
+        assert one.working_distance_mm == pytest.approx(alone.working_distance_mm, abs=1e-9)
+        assert one.standard_deviation_um == pytest.approx(alone.standard_deviation_um, rel=1e-6)
+    assert took_s < 1.0
+    assert surface.predict_all([], 900.0) == []
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     shift_mm=st.floats(-40.0, 40.0),
