@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from focusd.focus.compare import sharper, sharper_by_shape
 from focusd.focus.measure import Measurement
+from focusd.focus.spectrum import Score
 
 MIN_Z_SCORE = 2.0
 """Standard errors by which the end must be the sharper: 1 in 40 by chance."""
@@ -57,7 +58,8 @@ def decide(
     A search with a posterior has more to say than the two pictures, and is bound by it as well: the end must
     also be the likelier place; where it surely is, the pictures need only not to differ. So it is by the
     metric asked for: a score that fell by more than its standard error forbids to stay. Where the scans
-    differ in gain, they are compared by a measure in which brightness cancels instead.
+    differ in gain, they are compared by a measure in which brightness cancels instead; so they are where the
+    place is sure and the end is plainly the sharper by that measure.
 
     Args:
         start: The scan before the lens moved.
@@ -71,16 +73,18 @@ def decide(
     if not by_shape and _changed_brightness(start, end):
         # The search took a change of gain for one of blur: these two pictures must speak for themselves.
         by_shape, probability_nearer = True, None
-    compared = sharper_by_shape if by_shape else sharper
-    z_score = compared(end.spectrum, start.spectrum)
     before, after = start.scores[metric], end.scores[metric]
+    needed = _needed(probability_nearer, settled=settled)
+    z_score, fell = sharper(end.spectrum, start.spectrum), _fell(before, after)
+    if z_score < needed or fell or by_shape:
+        by_shapes = sharper_by_shape(end.spectrum, start.spectrum)
+        surely = settled and probability_nearer is not None and probability_nearer > SURELY_NEARER
+        if by_shape or (surely and by_shapes > MIN_Z_SCORE_UNSETTLED):
+            z_score, fell = by_shapes, False
     gain = max(after.value, 0.0) / max(before.value, before.standard_error, 1e-12)
     if not end.quality.is_searchable:
         reason = f"the picture at the end cannot be judged: {end.quality.reason}"
         return Acceptance(False, gain, z_score, reason)
-    needed = _needed(probability_nearer, settled=settled)
-    lost = before.value - after.value
-    fell = not by_shape and lost > math.hypot(before.standard_error, after.standard_error)
     likely = probability_nearer is None or probability_nearer > MIN_PROBABILITY_NEARER
     accepted = z_score >= needed and likely and not fell
     verb = "is sharper" if z_score >= max(needed, MIN_Z_SCORE_SETTLED) else "is not clearly sharper"
@@ -95,6 +99,10 @@ def decide(
 def _changed_brightness(start: Measurement, end: Measurement) -> bool:
     before, after = start.quality.mean_level, end.quality.mean_level
     return abs(after - before) > BRIGHTNESS_CHANGED * max(before, after)
+
+
+def _fell(before: Score, after: Score) -> bool:
+    return before.value - after.value > math.hypot(before.standard_error, after.standard_error)
 
 
 def _needed(probability_nearer: float | None, *, settled: bool) -> float:

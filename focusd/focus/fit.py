@@ -41,6 +41,8 @@ _FREE_GAIN_SDS = 3.0
 """... and so many of them at most, or a spectrum blurred to nothing would pass for a sharp one, dimmed."""
 _FREE_GAIN_ROUNDS = 3
 """Gains and specimen are fitted in turns; they hardly depend on each other."""
+CONVERTER_POWER = 1.0 / 12.0
+"""Power of rounding to whole grey levels. Where noise does not make it white, it goes with the picture."""
 NOISE_COLOUR = 0.05
 """Share of the noise floor by which a ring's noise may differ from it, alike in all scans."""
 _LEAST = np.float32(1e-30)
@@ -77,7 +79,7 @@ class Fit:
     def _whiten(self) -> None:
         """Work out what does not depend on the cell: powers as they would be at equal gain, and weights."""
         frames = self._frames
-        own = np.square(frames.positive) * (MODEL_SLACK**2 + OBJECT_SLACK / frames.modes)
+        own = np.square(frames.positive) * (MODEL_SLACK**2 + OBJECT_SLACK / frames.modes) + CONVERTER_POWER**2
         powers, weights = frames.signal / self._gain, np.square(self._gain) / (frames.variance + own)
         coloured = NOISE_COLOUR * frames.floor * weights
         self._powers, self._weights = powers, weights

@@ -24,11 +24,11 @@ from focusd.focus.spectrum import Floats, RadialSpectrum
 TEMPER = 0.4
 """Power to which the likelihood is raised. Neighbouring rings share the errors of the model, so the rings
 are worth fewer than their number."""
-MISFIT = 4.0
+MISFIT = 3.0
 """Chi-square for each degree of freedom from which on scans are no blurred copies of one picture. Simulated
 columns, also worn ones, stayed below 2.6 and a real one below 3.5; beads that keep their peak while they
 widen have 6 to 30."""
-FREE_GAIN_EVIDENCE = 20.0
+FREE_GAIN_EVIDENCE = 10.0
 """How much likelier, as a power of e, free gains must then make the scans."""
 DEPTH_LOG_SD = 0.3
 """How well the depth of field is known beforehand, unless it was learnt better."""

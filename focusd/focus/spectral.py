@@ -33,11 +33,11 @@ import numpy as np
 from focusd.focus.asking import Scan, Search
 from focusd.focus.blur import relative_blur
 from focusd.focus.brent import brent_by_shape
-from focusd.focus.compare import SCALES_PX, comparison, finest_clear_px, sharper, times_longer
+from focusd.focus.compare import SCALES_PX, finest_clear_px, sharper, times_longer
 from focusd.focus.depth import LearnedDepth
+from focusd.focus.finish import finished
 from focusd.focus.measure import Measurement
 from focusd.focus.outcome import SearchOutcome, SearchResult
-from focusd.focus.parabola import parabola_vertex
 from focusd.focus.posterior import (
     DEPTH_LOG_SD,
     MISFIT,
@@ -79,10 +79,10 @@ UNSETTLED_DEPTHS = 2.0
 """Standard deviation with which a search that has spent its budget has found nothing."""
 SURE = 0.95
 """Probability with which focus must lie beyond a bound before a scan inside it is spared."""
+IN_DOUBT_REACH = 2.0
+"""How far beyond the scans to look while the model of blur is in doubt, as a share of their span."""
 SAME_PLACE_DEPTHS = 0.5
 """Nearer than this to a scan no other is taken."""
-PARABOLA_REACH_DEPTHS = 7.0
-PARABOLA_MOVES_DEPTHS = 0.7
 VERIFIED_DEPTHS = 2.2
 """A scan no farther than this from the answer shows what the answer is worth; not so the one at the start."""
 EXPLORING_DEPTHS = 8.0
@@ -228,7 +228,7 @@ class SpectralSearch(Search):
 
     def _beyond(self, posterior: FocusPosterior) -> float | SearchOutcome | None:
         """Where focus seems to lie over a bound: scan at the bound, and believe it then."""
-        vertex_mm = posterior.mean_mm
+        vertex_mm = self._reachable(posterior)
         bound_mm = self._clipped(vertex_mm)
         if bound_mm == vertex_mm:
             return None
@@ -246,7 +246,7 @@ class SpectralSearch(Search):
 
     def _towards(self, posterior: FocusPosterior) -> float | SearchOutcome:
         """Go on to the vertex, past it, or to its other side; or settle there."""
-        vertex_mm = posterior.mean_mm
+        vertex_mm = self._reachable(posterior)
         offset = np.array([s.working_distance_mm - vertex_mm for s in self._scans]) / self._depth_mm
         nearest, next_nearest = np.sort(np.abs(offset))[:2]
         bracketed = _brackets(offset)
@@ -286,6 +286,14 @@ class SpectralSearch(Search):
         seen, seen_mm = self._shown(found.working_distance_mm)
         return replace(found, verified_by=seen, verified_at_mm=seen_mm, by_shape=True)
 
+    def _reachable(self, posterior: FocusPosterior) -> float:
+        """Where focus is, but not far beyond the scans where the model of blur is in doubt."""
+        if not posterior.by_shape and posterior.misfit < MISFIT:
+            return posterior.mean_mm
+        low_mm, *_, high_mm = sorted(scan.working_distance_mm for scan in self._scans)
+        reach_mm = IN_DOUBT_REACH * (high_mm - low_mm)
+        return min(max(posterior.mean_mm, low_mm - reach_mm), high_mm + reach_mm)
+
     def _open_side(self, offset: np.ndarray) -> float:
         """1 where the scans that matter lie above the vertex, so that the next belongs below, else -1."""
         if _brackets(offset):
@@ -295,7 +303,7 @@ class SpectralSearch(Search):
     def _found(self, posterior: FocusPosterior) -> float | SearchOutcome:
         if posterior.misfit > MISFIT:
             return self._without_model(posterior)
-        answer_mm = self._finished(posterior.mean_mm)
+        answer_mm = self._finished(posterior)
         return self._ended(
             answer_mm,
             SearchResult.FOUND,
@@ -313,7 +321,7 @@ class SpectralSearch(Search):
         scan = self._nearest(posterior.mean_mm)
         near = abs(scan.working_distance_mm - posterior.mean_mm) < VERIFIED_DEPTHS * self._depth_mm
         settled = posterior.sd_mm < NARROW_DEPTHS * self._depth_mm
-        answer_mm = self._finished(posterior.mean_mm) if near or settled else scan.working_distance_mm
+        answer_mm = self._finished(posterior) if near or settled else scan.working_distance_mm
         return self._ended(self._clipped(answer_mm), SearchResult.BUDGET, reason)
 
     def _nothing_to_see(self, posterior: FocusPosterior) -> SearchOutcome:
@@ -349,33 +357,8 @@ class SpectralSearch(Search):
             return None, None
         return scan.measurement, scan.working_distance_mm
 
-    def _finished(self, vertex_mm: float) -> float:
-        """Move the vertex to that of the parabola through the scans next to it, by a little at most."""
-        triple = self._triple(vertex_mm)
-        if triple is None or finest_clear_px(*(scan.measurement.spectrum for scan in triple)) is None:
-            return vertex_mm
-        by_shape = self._posterior is not None and self._posterior.by_shape
-        compared = comparison("band_ratio" if by_shape else "log_energy")
-        objective = compared.objective([scan.measurement for scan in triple])
-        points = [(scan.working_distance_mm, objective(scan.measurement)) for scan in triple]
-        lowest_mm = parabola_vertex(points)
-        if lowest_mm is None or not points[0][0] < lowest_mm < points[2][0]:
-            return vertex_mm
-        most_mm = PARABOLA_MOVES_DEPTHS * self._depth_mm
-        return min(max(lowest_mm, vertex_mm - most_mm), vertex_mm + most_mm)
-
-    def _triple(self, vertex_mm: float) -> list[Scan] | None:
-        """The scan nearest to the vertex and the nearest well to either side of it, in rising order."""
-        here = self._nearest(vertex_mm)
-        reach_mm, apart_mm = PARABOLA_REACH_DEPTHS * self._depth_mm, BRACKET_DEPTHS[0] * self._depth_mm
-        near = sorted(
-            (scan for scan in self._scans if abs(scan.working_distance_mm - vertex_mm) < reach_mm),
-            key=lambda scan: abs(scan.working_distance_mm - vertex_mm),
-        )
-        here_mm = here.working_distance_mm
-        below = [scan for scan in near if scan.working_distance_mm < here_mm - apart_mm]
-        above = [scan for scan in near if scan.working_distance_mm > here_mm + apart_mm]
-        return [below[0], here, above[0]] if below and above else None
+    def _finished(self, posterior: FocusPosterior) -> float:
+        return finished(self._scans, posterior.mean_mm, self._depth_mm, by_shape=posterior.by_shape)
 
     def _nearest(self, place_mm: float) -> Scan:
         return min(self._scans, key=lambda scan: abs(scan.working_distance_mm - place_mm))
