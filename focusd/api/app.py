@@ -96,7 +96,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route("DELETE", "/v1/baselines/{condition}", delete_baseline, NoQuery, NoBody, is_change=True),
     Route("GET", "/v1/focus-surface", get_surface, NoQuery, NoBody),
     Route("DELETE", "/v1/focus-surface", clear_surface, NoQuery, NoBody, is_change=True),
-    Route("POST", "/v1/focus-surface/predict", predict_focus, NoQuery, PredictBody),
+    Route("POST", "/v1/focus-surface/predict", predict_focus, NoQuery, PredictBody, Scope.READ),
     Route("GET", "/v1/microscope", get_microscope, NoQuery, NoBody),
     Route(
         "PUT",
