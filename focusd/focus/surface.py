@@ -97,7 +97,12 @@ class FocusSurface:
 
     @classmethod
     def fit(
-        cls, samples: Sequence[FocusSample], *, depth_of_field_um: float, field_mm: float | None = None
+        cls,
+        samples: Sequence[FocusSample],
+        *,
+        depth_of_field_um: float,
+        field_mm: float | None = None,
+        tilt_deg: float = 0.0,
     ) -> FocusSurface:
         """Fit the surface to points; a few tenths of a second for 500 of them.
 
@@ -105,15 +110,17 @@ class FocusSurface:
             samples: At least one point, oldest first.
             depth_of_field_um: Defocus that adds one pixel of blur.
             field_mm: Width of a frame: a sharp one tells that relief is not steeper than it can bear.
+            tilt_deg: Of the stage: the ground may be as steep as that, and by a few degrees more.
 
         Raises:
             ValueError: there is no point, or a number makes no sense.
         """
-        _check(samples, depth_of_field_um, field_mm)
+        _check(samples, depth_of_field_um, field_mm, tilt_deg)
         chosen = list(range(len(samples)))
         left_out: list[int] = []
         while True:
-            points = Points.of([samples[index] for index in chosen], depth_of_field_um, field_mm)
+            counted = [samples[index] for index in chosen]
+            points = Points.of(counted, depth_of_field_um, field_mm, tilt_deg)
             recent = points.newest(_JUDGED_POINTS)
             solved = [recent.solve(guess) for guess in recent.guesses()]
             worst = _unexplained(recent, solved) if len(left_out) < len(samples) // 5 else None
@@ -212,12 +219,12 @@ def _widening(shares: Values, solved: Sequence[Solved], depth_um: float) -> floa
     return math.sqrt(max(1.0, (_TRUSTED_POINTS + missed) / (_TRUSTED_POINTS + count)))
 
 
-def _check(samples: Sequence[FocusSample], depth_um: float, field_mm: float | None) -> None:
+def _check(samples: Sequence[FocusSample], depth_um: float, field_mm: float | None, tilt_deg: float) -> None:
     if not samples:
         raise ValueError("a surface needs at least one point")
     sizes = [depth_um, 1.0 if field_mm is None else field_mm, *(one.standard_deviation_um for one in samples)]
     if not all(math.isfinite(size) and size > 0.0 for size in sizes):
         raise ValueError("the depth of field, the field and all standard deviations must be positive")
     places = [(one.x_mm, one.y_mm, one.at_s, one.working_distance_mm) for one in samples]
-    if not np.isfinite(places).all():
-        raise ValueError("places, times and working distances must be finite")
+    if not (np.isfinite(places).all() and math.isfinite(tilt_deg)):
+        raise ValueError("places, times, working distances and the tilt must be finite")

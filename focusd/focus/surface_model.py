@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 Values: TypeAlias = NDArray[np.float64]
 
 SLOPE_SD_UM_PER_MM = 100.0
-"""Prior of the tilt along x and along y: specimens lie within a few degrees of level (1 degree is 17)."""
+"""Prior of the tilt along x and along y: specimens lie within a few degrees of the stage (1 degree is 17)."""
+MAX_TILT_DEG = 80.0
 DRIFT_SD_UM_PER_HOUR = 50.0
 """Prior of the drift: a column or stage that warms up."""
 POINT_SD_DEPTHS = 0.3
@@ -82,6 +83,7 @@ class Points:
 
     depth_um: float
     field_mm: float
+    slope_sd_um_per_mm: float
     centre_mm: Values
     newest_s: float
     origin_um: float
@@ -92,7 +94,9 @@ class Points:
     variance_um2: Values
 
     @classmethod
-    def of(cls, samples: Sequence[FocusSample], depth_um: float, field_mm: float | None) -> Points:
+    def of(
+        cls, samples: Sequence[FocusSample], depth_um: float, field_mm: float | None, tilt_deg: float
+    ) -> Points:
         """Take them over; without the width of a frame their own spacing stands for it."""
         place_mm = np.array([(one.x_mm, one.y_mm) for one in samples])
         at_s = np.array([one.at_s for one in samples])
@@ -102,6 +106,7 @@ class Points:
         return cls(
             depth_um=depth_um,
             field_mm=field_mm or _spacing(place_mm) or 1.0,
+            slope_sd_um_per_mm=_slope_sd(tilt_deg),
             centre_mm=centre_mm,
             newest_s=newest_s,
             origin_um=origin_um,
@@ -136,7 +141,8 @@ class Points:
     def prior_sd(self) -> Values:
         """Of the constant, the slopes along x and y, and the drift."""
         constant_um = _CONSTANT_SD_DEPTHS * self.depth_um
-        return np.array([constant_um, SLOPE_SD_UM_PER_MM, SLOPE_SD_UM_PER_MM, DRIFT_SD_UM_PER_HOUR])
+        slope = self.slope_sd_um_per_mm
+        return np.array([constant_um, slope, slope, DRIFT_SD_UM_PER_HOUR])
 
     def guesses(self) -> list[Guess]:
         """Give a grid of them: relief from two frames to the extent of the points, as steep as may be."""
@@ -211,6 +217,12 @@ def _matern(apart: Values) -> Values:
 def _slope(amplitude_um: float, length_mm: float) -> float:
     """Root mean square slope of such relief along one direction, um per mm."""
     return math.sqrt(5.0 / 3.0) * amplitude_um / length_mm
+
+
+def _slope_sd(tilt_deg: float) -> float:
+    """Prior of the slopes on a stage so tilted: which way it tilts is not told."""
+    tilt = math.radians(min(abs(tilt_deg), MAX_TILT_DEG))
+    return math.hypot(SLOPE_SD_UM_PER_MM, 1000.0 * math.tan(tilt))
 
 
 def _spacing(place_mm: Values) -> float:

@@ -249,9 +249,10 @@ class Surfaces:
             FocusSample(one.x_mm, one.y_mm, one.found_at, one.working_distance_mm, one.standard_deviation_um)
             for one in points
         ]
+        tilt_deg = points[-1].stage_position.tilt_deg or 0.0
         try:
             fitted = await asyncio.to_thread(
-                FocusSurface.fit, samples, depth_of_field_um=depth_um, field_mm=field_mm
+                FocusSurface.fit, samples, depth_of_field_um=depth_um, field_mm=field_mm, tilt_deg=tilt_deg
             )
         except (ValueError, LinAlgError) as error:
             # Numbers beyond all reason, from a microscope or a bridge: no surface, and no harm.

@@ -19,6 +19,7 @@ from focusd.simulator.presets import TileScan
 from focusd.simulator.sharksem_server import SharkSEMServer
 from focusd.simulator.specimen import Specimen
 from tests.loopback.bench import DEPTH_OF_FIELD_UM, FIELD_MM, SIDE_PX, settings
+from tests.loopback.test_bridge_daemon import connected as connected_bridge
 
 SCAN = TileScan(columns=8, rows=6, pitch_mm=1.02 * FIELD_MM)
 RISE_DEPTHS = 0.6
@@ -147,3 +148,24 @@ async def test_points_outlive_the_daemon(tmp_path: Path) -> None:
     error_um = (told.working_distance_mm - column.best_focus_mm(*place)) * 1000
     assert abs(error_um) < 3 * told.standard_deviation_um
     assert nothing.prediction is None
+
+
+async def test_a_bridge_is_led_along_tilted_ground_too(tmp_path: Path) -> None:
+    """Where focusd takes the frames: one call before each, one for each, and every point has its place."""
+    column = tilted()
+    applied, defocus_depths = [], []
+    async with connected_bridge(column, tmp_path) as (client, _):
+        for x_mm, y_mm in SCAN.positions_mm()[:32]:
+            _, done = await client.call("POST", "v1/checkpoint", {"position": {"x_mm": x_mm, "y_mm": y_mm}})
+            applied.append(done["prediction"] is not None and done["prediction"]["applied"])
+            column.move_stage(x_mm, y_mm)
+            await client.call("POST", "v1/scans")
+            defocus_depths.append(column.true_defocus_um() / DEPTH_OF_FIELD_UM)
+        [surface] = (await client.get("v1/focus-surface"))["surfaces"]
+        status = await client.get("v1/status")
+
+    assert max(map(abs, defocus_depths)) < IN_FOCUS_DEPTHS
+    assert status["counters"]["predicted_moves"] == sum(applied) >= 5
+    places = {(round(x_mm, 6), round(y_mm, 6)) for x_mm, y_mm in SCAN.positions_mm()}
+    assert {(round(point["x_mm"], 6), round(point["y_mm"], 6)) for point in surface["points"]} <= places
+    assert surface["fit"]["tilt_x_um_per_mm"] < 0.0

@@ -64,6 +64,22 @@ def test_one_point_is_a_constant_that_is_less_sure_far_away_and_later() -> None:
     assert 40.0 < later.standard_deviation_um < 60.0
 
 
+def test_on_a_tilted_stage_the_ground_may_be_as_steep_as_that() -> None:
+    """A stage at 70 degrees, as for diffraction: two rows of points already tell the slope."""
+    rise = math.tan(math.radians(70.0))
+    samples = [
+        point(0.01 * (i % 3), 0.02 * (i // 3), 60.0 * i, 9.0 + rise * 0.02 * (i // 3)) for i in range(6)
+    ]
+    told = FocusSurface.fit(samples, depth_of_field_um=DEPTH_UM, field_mm=FIELD_MM, tilt_deg=70.0)
+    ahead = told.predict(0.01, 0.04, 400.0)
+
+    assert told.summary.tilt_y_um_per_mm == pytest.approx(1000.0 * rise, rel=0.05)
+    error_um = (ahead.working_distance_mm - 9.0 - rise * 0.04) * 1000.0
+    assert abs(error_um) < 2.0 * ahead.standard_deviation_um
+    with pytest.raises(ValueError, match="tilt"):
+        FocusSurface.fit(samples, depth_of_field_um=DEPTH_UM, tilt_deg=math.nan)
+
+
 def test_two_points_share_a_difference_out_between_tilt_and_drift() -> None:
     """Seen moments apart it is tilt, seen at one place hours apart it is drift, each as its prior allows."""
     tilted = fit(point(0.0, 0.0, 0.0, 9.0), point(0.5, 0.0, 60.0, 9.02)).summary
