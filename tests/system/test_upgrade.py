@@ -21,7 +21,7 @@ def version(guest: Machine) -> str:
 
 def test_an_upgrade_in_the_middle_of_a_refocus_and_the_way_back(guest: Machine) -> None:
     """The new version runs, the lens stands where it stood, and what was learnt is still there."""
-    much_slower = CONFIG.replace(f"dwell_time_us = {DWELL_TIME_US}", "dwell_time_us = 200")
+    much_slower = CONFIG.replace(f"dwell_time_us = {DWELL_TIME_US}", "dwell_time_us = 100")
     guest.write("/etc/focusd/focusd.toml", much_slower.format(microscope=8300, http=8470))
     start(guest)
     before = version(guest)
