@@ -165,8 +165,10 @@ class ScriptedBridge:
 async def serving(bridge: ScriptedBridge) -> AsyncIterator[ScriptedBridge]:
     """Listen for the length of a ``with`` block."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         tasks.add(asyncio.ensure_future(bridge.serve(reader, writer)))
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -178,8 +180,8 @@ async def serving(bridge: ScriptedBridge) -> AsyncIterator[ScriptedBridge]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if bridge.writer is not None:
-            bridge.writer.transport.abort()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.sleep(0)
 
 

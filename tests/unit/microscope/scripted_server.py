@@ -218,11 +218,13 @@ async def serving(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
     control, data = _neighbours()
     server.port = control.getsockname()[1]
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def tracked(
         serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
             tasks.add(asyncio.ensure_future(serve(reader, writer)))
 
         return accept
@@ -241,9 +243,8 @@ async def serving(server: ScriptedServer) -> AsyncIterator[ScriptedServer]:
         for task in tasks | image_tasks:
             task.cancel()
         await asyncio.gather(*tasks, *image_tasks, return_exceptions=True)
-        for writer in (server.control, server.data):
-            if writer is not None:
-                writer.transport.abort()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.sleep(0)
 
 
