@@ -42,7 +42,7 @@ def pauses_at(
     return quick
 
 
-@pytest.mark.parametrize(("outage_s", "back_within_s", "speed"), [(1.5, 2.0, 1.0), (240.0, 35.0, 80.0)])
+@pytest.mark.parametrize(("outage_s", "back_within_s", "speed"), [(1.5, 2.0, 1.0), (240.0, 35.0, 160.0)])
 async def test_back_soon_after_the_microscope_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage_s: float, back_within_s: float, speed: float
 ) -> None:
