@@ -123,6 +123,7 @@ async def running(
                     LoopLag(supervisor.note_loop_lag).watch(), name="lag of the event loop"
                 )
                 memory = group.create_task(give_memory_back(FRAMES), name="memory of frames")
+                store_watch = group.create_task(supervisor.store_watch.run(), name="watch on the store")
                 house = group.create_task(keep_house(store), name="housekeeping of the store")
                 try:
                     yield Daemon(url, supervisor)
@@ -131,6 +132,7 @@ async def running(
             lag.cancel()
             memory.cancel()
             house.cancel()
+            store_watch.cancel()
             watchdog.cancel()
             owner.cancel()
             with suppress(asyncio.CancelledError):

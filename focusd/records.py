@@ -63,6 +63,8 @@ class FrameVerdict:
     """Share of the pixels at zero."""
     file: str | None = None
     """File that the frame was read from, in a watched folder."""
+    kept: bool = True
+    """Whether it outlives focusd: not, when the disk was full or could not be written."""
 
 
 class FileOutcome(StrEnum):

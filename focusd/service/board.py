@@ -28,6 +28,7 @@ class StatusBoard:
         self._listeners: list[Callable[[Status], object]] = []
         self._paused_because: str | None = None
         self._degraded_because: str | None = None
+        self._store_failure = ""
 
     def listen(self, listener: Callable[[Status], object]) -> None:
         """Call ``listener`` with each new snapshot whose state or reason differs from the one before."""
@@ -41,6 +42,11 @@ class StatusBoard:
     def set_degraded(self, because: str | None) -> None:
         """Note why focusd makes no automatic move for now; ``None`` when it does again."""
         self._degraded_because = because
+        self.update()
+
+    def set_store_failed(self, failure: str) -> None:
+        """Note why nothing can be written down, and so nothing moved; ``""`` when it can be again."""
+        self._store_failure = failure
         self.update()
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - the snapshot's own fields, checked by replace
@@ -58,13 +64,14 @@ class StatusBoard:
     def _derive(self, status: Status) -> tuple[DaemonState, str]:
         """Say in one word what a snapshot means, and why; the strongest statement wins."""
         if not status.link.connected:
-            return DaemonState.DISCONNECTED, status.link.error or "not connected yet"
+            why = status.link.error or "not connected yet"
+            return DaemonState.DISCONNECTED, "; ".join(filter(None, (why, self._store_failure)))
         if status.current_refocus is not None:
             return DaemonState.REFOCUSING, ""
         if self._paused_because is not None:
             return DaemonState.PAUSED, self._paused_because
-        if self._degraded_because is not None:
-            return DaemonState.DEGRADED, self._degraded_because
+        if because := self._store_failure or self._degraded_because:
+            return DaemonState.DEGRADED, because
         verdict = _unsettled(status)
         if verdict in _STATE_OF_VERDICT:
             return _STATE_OF_VERDICT[verdict], ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from focusd.config import Config
-from focusd.errors import BusyError, NotFoundError
+from focusd.errors import BusyError, NotFoundError, StoreError
 from focusd.frame import Frame, StagePosition
 from focusd.microscope.interface import Microscope
 from focusd.records import RefocusRecord, RefocusResult, RefocusTrigger
@@ -182,7 +182,10 @@ class RefocusDesk:
         if active is None or active.run is not None:
             return None
         active.record = replace(active.record, result=result, reason=reason, duration_s=0.0)
-        await self._conclude(active)
+        try:
+            await self._conclude(active)
+        except StoreError as error:
+            _log.warning("refocus_not_kept", refocus_id=active.record.refocus_id, error=str(error))
         return active.record
 
     def cancel(self, refocus_id: int, reason: str) -> None:

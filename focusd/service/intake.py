@@ -12,7 +12,7 @@ from focusd.microscope.reconnect import backoff
 from focusd.service.supervisor import Supervisor
 from focusd.sources.folder.watch import WatchedFolder
 
-LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 8.0
 """While nothing can be kept, nothing is judged; it is tried again this often at least."""
 
 

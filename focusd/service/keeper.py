@@ -26,6 +26,7 @@ from focusd.service.monitor import Monitor
 from focusd.service.neighbours import Neighbours
 from focusd.service.pending import Due, Pending
 from focusd.service.policy import Policy
+from focusd.service.storewatch import StoreWatch
 from focusd.service.surface import Place
 from focusd.sources.scan import ScanSource
 
@@ -56,6 +57,7 @@ class Keeper:
         pending: Holds the wanted refocus until it may begin.
         neighbours: Others who scan on the same microscope.
         follower: Moves the lens to where focus is predicted.
+        store_watch: Knows whether anything can be written down.
         board: Where the status is published.
         inbox: Where others leave jobs.
         heartbeat: Told of progress.
@@ -72,6 +74,7 @@ class Keeper:
         pending: Pending,
         neighbours: Neighbours,
         follower: Follower,
+        store_watch: StoreWatch,
         board: StatusBoard,
         inbox: Inbox,
         heartbeat: Heartbeat,
@@ -89,8 +92,8 @@ class Keeper:
         self._pending = pending
         self._neighbours = neighbours
         self._follower = follower
+        self._store_watch = store_watch
         self._next_frame_due = 0.0
-        self._store_failed = False
         self.is_paused = False
 
     async def serve(self, microscope: Microscope) -> None:
@@ -112,10 +115,7 @@ class Keeper:
                 else:
                     await self.refresh(microscope)
             except StoreError as error:
-                if not self._store_failed:
-                    _log.error("store_failed", error=str(error))
-                self._store_failed = True
-                self._board.set_degraded(str(error))
+                _log.warning("not_written_down", error=str(error))
 
     async def scan(self, microscope: Microscope) -> ScanAnswer:
         """Take and judge one frame now, and refocus if that is due.
@@ -149,7 +149,6 @@ class Keeper:
         """Give the verdict on a frame, and publish it."""
         with self._heartbeat.promise("judging a frame"):
             verdict = await self._monitor.judge(frame)
-        self._note_store_works()
         counters = self._board.current.counters
         self._board.update(
             last_verdict=verdict,
@@ -234,6 +233,7 @@ class Keeper:
         """Say why the lens must stay although it could be nearer to focus, ``""`` if it may move."""
         reasons = (
             (self.is_paused, "focusd is paused"),
+            (self._store_watch.has_failed, "nothing can be written down"),
             (self._policy.has_given_up, "focus was looked for in vain"),
             (self._pending.leased_s > 0.0, "somebody scans"),
             (self._neighbours.is_scanning, "a client of the relay scans"),
@@ -266,20 +266,13 @@ class Keeper:
             _log.warning("frame_lost", error=str(error))
             self._next_frame_due = self._clock() + max(interval_s, RETRY_FRAME_AFTER_S)
 
-    def _note_store_works(self) -> None:
-        if self._store_failed:
-            self._store_failed = False
-            _log.info("store_works_again")
-            if not self._policy.has_given_up:
-                self._board.set_degraded(None)
-
     def _follow(self, verdict: FrameVerdict, frame: Frame, *, is_own: bool, is_awaited: bool) -> Due | None:
         """Note what is wanted after a frame; give the refocus that is, if one is."""
         trigger = self._policy.wanted(verdict, frame, is_awaited=is_awaited)
         if verdict.verdict is Verdict.IN_FOCUS:
             self._pending.drop("a frame was in focus")
         # One that is queued or running has the same cause, or an operator's word, which comes first.
-        if trigger is None or self.is_paused or self._desk.is_busy:
+        if trigger is None or self.is_paused or self._desk.is_busy or self._store_watch.has_failed:
             return None
         if trigger is RefocusTrigger.FIRST_FRAME and not self._monitor.wants_focus:
             return None

@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from focusd.config import BaselineSettings, DriftSettings
+from focusd.errors import StoreError
 from focusd.focus.measure import Measurement, measure
 from focusd.frame import Frame, ImagingConditions
 from focusd.records import Baseline, FrameVerdict, Verdict
@@ -60,12 +62,12 @@ class Monitor:
             return await asyncio.to_thread(measure, frame.pixels, self._metrics)
 
     async def judge(self, frame: Frame) -> FrameVerdict:
-        """Give the verdict on one frame, and keep it.
+        """Give the verdict on one frame, and keep it; the verdict says if it could not be kept.
 
         Several frames are scored at the same time; they are judged one by one, in the order they come.
 
         Raises:
-            StoreError: the verdict could not be kept.
+            StoreError: the verdict on a file could not be kept; the file is judged again.
         """
         async with self._turn() as begins:
             measurement = await self.measure(frame)
@@ -93,8 +95,7 @@ class Monitor:
 
     async def _judge(self, frame: Frame, measurement: Measurement) -> FrameVerdict:
         watch = await self._watch(frame.conditions)
-        verdict = await self._verdict(frame, measurement, watch)
-        await self._store.frames.append(verdict, frame.file)
+        verdict = await self._kept(await self._verdict(frame, measurement, watch), frame)
         _log.info(
             "frame_judged",
             frame_id=verdict.frame_id,
@@ -107,7 +108,18 @@ class Monitor:
             working_distance_mm=verdict.working_distance_mm,
             condition=verdict.condition,
             file=verdict.file,
+            kept=verdict.kept,
         )
+        return verdict
+
+    async def _kept(self, verdict: FrameVerdict, frame: Frame) -> FrameVerdict:
+        """Keep a verdict if that can be done: a full disk is no reason to judge no more."""
+        try:
+            await self._store.frames.append(verdict, frame.file)
+        except StoreError:
+            if frame.file is not None:
+                raise
+            return replace(verdict, kept=False)
         return verdict
 
     @property
@@ -180,7 +192,12 @@ class Monitor:
             if watch.conditions.matches(conditions):
                 break
         else:
-            baseline = await self._store.baselines.find(conditions)
+            try:
+                baseline = await self._store.baselines.find(conditions)
+            except StoreError:
+                # Not taken for a condition without a baseline: the next frame asks again.
+                self._current = Watch(conditions, self._drift, self._settings, None)
+                return self._current
             conditions = baseline.conditions if baseline else conditions
             watch = Watch(conditions, self._drift, self._settings, baseline)
             self._watches.append(watch)
@@ -196,7 +213,11 @@ class Monitor:
         if quality.judgeable:
             watch.last, watch.last_working_distance_mm = measurement, frame.working_distance_mm
         if judgement.verdict is Verdict.LEARNING:
-            await self._learn(watch, frame, measurement)
+            try:
+                await self._learn(watch, frame, measurement)
+            except StoreError as error:
+                # The next frame tries again.
+                _log.warning("baseline_not_stored", error=str(error))
         return FrameVerdict(
             frame_id=frame_id,
             acquired_at=frame.acquired_at,

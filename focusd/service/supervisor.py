@@ -38,6 +38,7 @@ from focusd.service.pending import Due, Pending, WaitsFor
 from focusd.service.recovery import settle_open_entries
 from focusd.service.relaying import RelayClients
 from focusd.service.status import DaemonState, LinkStatus, Status
+from focusd.service.storewatch import StoreWatch
 from focusd.service.surface import Surfaces
 from focusd.service.turns import Turns
 from focusd.sources.scan import ScanSource
@@ -83,6 +84,7 @@ class Supervisor:
         source = ScanSource(config.scan, takes_frames=config.frames.source == "scan")
         self.board = initial_board(config)
         self._link = LinkWatch(self.board)
+        self.store_watch = StoreWatch(store, self.board)
         self.surfaces = Surfaces(config, store, wall_clock=wall_clock)
         self._desk = RefocusDesk(
             config, store, monitor=self._monitor, source=source, board=self.board, surfaces=self.surfaces
@@ -102,6 +104,7 @@ class Supervisor:
             pending=self._pending,
             neighbours=self._neighbours,
             follower=Follower(config, store, self.surfaces),
+            store_watch=self.store_watch,
             board=self.board,
             inbox=self._inbox,
             heartbeat=heartbeat,
@@ -138,7 +141,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Connect and keep focus for ever; a lost link is made again with growing pauses."""
-        await self._recall()
+        await self.store_watch.insist(self._recall, self._heartbeat)
         try:
             await self._keep_connected()
         finally:
@@ -152,7 +155,7 @@ class Supervisor:
                 timeouts = self._config.microscope.timeouts
                 async with attended(self._connect(), self._heartbeat, timeouts) as microscope:
                     microscope.on_lost(self._inbox.wake)
-                    await self._settle(microscope)
+                    await self.store_watch.insist(lambda: self._settle(microscope), self._heartbeat)
                     await self._keeper.refresh(microscope)
                     self._link.up(microscope)
                     microscope.on_overdue(self._link.overdue)
@@ -315,11 +318,12 @@ class Supervisor:
 
     async def pause(self, reason: str) -> None:
         """Take the hands off: no scan and no move until ``resume``. A running refocus is ended."""
-        await self.store.settings.put(PAUSED_SETTING, reason)
         self._keeper.is_paused = True
         self._pending.drop("paused")
         self._desk.cancel_any("paused")
         self.board.set_paused(reason)
+        # Last: hands are taken off also when that cannot be written down.
+        await self.store.settings.put(PAUSED_SETTING, reason)
 
     async def resume(self) -> None:
         """Go on after a pause, or after giving up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from focusd.store.references import References
 from focusd.store.refocuses import Refocuses
 from focusd.store.settings import Settings
 from focusd.store.spectra import Spectra
+
+_PROOF_SETTING = "proof_of_room"
+_PROOF_BYTES = 65_536
 
 
 class Store:
@@ -49,6 +52,19 @@ class Store:
     def problems(self) -> tuple[StoreProblem, ...]:
         """What was found damaged since the store was opened, oldest first."""
         return tuple(self._file.problems)
+
+    def on_health(self, listener: Callable[[str], object]) -> None:
+        """Call ``listener`` with why nothing can be kept, and with ``""`` when something can be again."""
+        self._file.on_health = listener
+
+    async def prove_writable(self) -> None:
+        """Write about as much as a refocus does, and take it back.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        await self.settings.put(_PROOF_SETTING, "-" * _PROOF_BYTES)
+        await self.settings.put(_PROOF_SETTING, None)
 
 
 @asynccontextmanager

@@ -46,6 +46,8 @@ _NOT_DAMAGE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
+_CALLERS_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""They say nothing of the disk."""
 _DAMAGE_IN_IOERR = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 _SENTENCES = {
     sqlite3.SQLITE_BUSY: "another program holds it",
@@ -84,6 +86,9 @@ class DatabaseFile:
         self._lock: DirectoryLock | None = None
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self.on_health: Callable[[str], object] = lambda _: None
+        """Called from the event loop with why nothing can be kept, and with ``""`` when it can again."""
+        self._failure = self._told_failure = ""
 
     async def open(self) -> None:
         """Lock the directory and open the file.
@@ -151,12 +156,22 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: a number is too large to be stored") from error
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror or error}") from error
+        finally:
+            failure = self._failure
+            if failure != self._told_failure:
+                self._told_failure = failure
+                self.on_health(failure)
 
     def _carry_out(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except sqlite3.Error as error:
             mark_if_damaged(error, self.path)
+            if not isinstance(error, _CALLERS_FAULT):
+                self._failure = f"{self.path}: {_sentence(error)}"
+            raise
+        except OSError as error:
+            self._failure = f"{self.path}: {error.strerror or error}"
             raise
 
     def _open(self) -> None:
@@ -216,6 +231,13 @@ class DatabaseFile:
                 lock.release()
 
     def _ready(self) -> sqlite3.Connection:
+        try:
+            return self._present()
+        except StoreError as error:
+            self._failure = str(error)
+            raise
+
+    def _present(self) -> sqlite3.Connection:
         """Give the connection; open a new file if the old one was deleted under it.
 
         SQLite goes on writing to a deleted file without complaint, and everything would be lost at the end.
@@ -249,6 +271,7 @@ class DatabaseFile:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._failure = ""
         return result
 
     def _put_by(self, table: str, row: Row) -> None:

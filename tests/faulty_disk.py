@@ -1,0 +1,63 @@
+"""A disk that fails: SQLite's own errors, raised where SQLite would raise them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+_READS = ("SELECT", "PRAGMA", "BEGIN", "ROLLBACK")
+_MESSAGES = {
+    sqlite3.SQLITE_FULL: "database or disk is full",
+    sqlite3.SQLITE_IOERR_WRITE: "disk I/O error",
+    sqlite3.SQLITE_IOERR_READ: "disk I/O error",
+    sqlite3.SQLITE_READONLY: "attempt to write a readonly database",
+}
+
+
+@dataclass
+class FaultyDisk:
+    """What is wrong with the disk under every connection opened since ``under``."""
+
+    code: int | None = None
+    """SQLite's error code; ``None``: nothing."""
+    fail_at: int | None = None
+    """The only statement that fails, counted from 1; ``None``: all."""
+    also_reads: bool = False
+    statements: int = 0
+
+    def pass_or_fail(self, statement: str) -> None:
+        """Raise what SQLite would, where it would."""
+        if not self.also_reads and statement.lstrip().upper().startswith(_READS):
+            return
+        self.statements += 1
+        if self.code is None or self.fail_at not in (None, self.statements):
+            return
+        error = sqlite3.OperationalError(_MESSAGES[self.code])
+        error.sqlite_errorcode = self.code
+        raise error
+
+
+def faulty_disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
+    """Put a disk that can fail under the store."""
+    disk = FaultyDisk()
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            disk.pass_or_fail(sql)
+            return super().execute(sql, parameters)
+
+        def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+            disk.pass_or_fail(sql)
+            return super().executemany(sql, parameters)
+
+    connect = sqlite3.connect
+
+    def open_faulty(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return connect(*arguments, factory=Connection, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", open_faulty)
+    return disk
