@@ -55,6 +55,7 @@ class Lens:
         self._tolerance_mm = tolerance_mm
         self.readback_mm = entry.original_working_distance_mm
         self._under_way_mm: float | None = None
+        self._was_commanded = False
 
     async def move(self, working_distance_mm: float) -> float:
         """Bring the lens to a working distance and give the readback in millimetres.
@@ -72,11 +73,20 @@ class Lens:
         return await self._command(working_distance_mm)
 
     async def put_back(self) -> float:
-        """Bring the lens to where it stood before the refocus."""
+        """Bring the lens to where it stood before the refocus.
+
+        Commanded also when a reading says that it stands there after it was sent elsewhere: readings can lie.
+        """
         await self._check_untouched()
-        if self.readback_mm == self._entry.original_working_distance_mm:
+        if not self._was_commanded:
             return self.readback_mm
-        return await self.move(self._entry.original_working_distance_mm)
+        original_mm = self._entry.original_working_distance_mm
+        try:
+            return await self.move(original_mm)
+        except WorkingDistanceNotSetError as error:
+            if abs(error.readback_mm - original_mm) > self._tolerance_mm:
+                raise
+            return error.readback_mm
 
     async def put_back_unrecorded(self) -> float:
         """Bring the lens back without writing it down, for when the journal cannot be written."""
@@ -97,7 +107,7 @@ class Lens:
 
     async def _command(self, working_distance_mm: float) -> float:
         await self._journal.command(self._entry.entry_id, working_distance_mm)
-        self._under_way_mm = working_distance_mm
+        self._under_way_mm, self._was_commanded = working_distance_mm, True
         try:
             self.readback_mm = await self._microscope.set_working_distance(working_distance_mm)
             self._under_way_mm = None

@@ -225,3 +225,28 @@ async def test_a_lens_that_sticks_once_is_put_back_all_the_same(store: Store) ->
     assert refocused.record.result is RefocusResult.WD_NOT_SETTABLE
     assert microscope.working_distance_mm == START_MM
     assert await store.journal.pending() == []
+
+
+async def test_a_readback_that_lies_does_not_leave_the_lens_away(store: Store) -> None:
+    """The lens moved, the reading says that it did not: it is commanded back all the same."""
+
+    class Lying(FakeMicroscope):
+        lies = 0
+
+        async def get_working_distance(self) -> float:
+            return START_MM if self.lies else await super().get_working_distance()
+
+        async def set_working_distance(self, working_distance_mm: float) -> float:
+            await super().set_working_distance(working_distance_mm)
+            if len(self.visited_mm) > 1:
+                return working_distance_mm
+            self.lies = 1
+            raise WorkingDistanceNotSetError(working_distance_mm, START_MM)
+
+    microscope = Lying(best_focus_mm=9.0, working_distance_mm=START_MM)
+    refocused = await make_refocus(microscope, store).run()
+
+    assert refocused.record.result is RefocusResult.WD_NOT_SETTABLE
+    assert microscope.visited_mm[0] != START_MM
+    assert microscope.working_distance_mm == START_MM
+    assert await store.journal.pending() == []
