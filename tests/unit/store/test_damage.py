@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -14,6 +15,8 @@ from structlog.testing import capture_logs
 from focusd.store.database import Store, open_store
 from tests.unit.store.records_made import baseline, refocus, verdict
 
+DAMAGES = int(os.environ.get("DAMAGES", "25"))
+"""Of each kind; 2,000 by hand."""
 BASELINES = [baseline(detector=f"detector {letter}", created_at=ord(letter)) for letter in "abcdefgh"]
 
 
@@ -119,13 +122,14 @@ async def test_a_row_that_is_damaged_and_cannot_be_put_by_is_reported_once(direc
     assert codes == ["row_damaged"]
 
 
+@pytest.mark.timeout(60 + DAMAGES)
 @pytest.mark.parametrize("damage", ["flip", "header", "zero", "noise", "cut"])
 async def test_no_damage_is_used_or_stops_the_start(tmp_path: Path, damage: str) -> None:
     """Wherever the file is damaged, focusd starts, uses no wrong row, and tells when something is gone."""
     data = await filled(tmp_path / "good")
     source = random.Random(damage)
     seen = set[str]()
-    for number in range(12):
+    for number in range(DAMAGES):
         damaged = bytearray(data)
         place = source.randrange(len(data))
         length = source.choice([16, 512, 4096])
@@ -143,6 +147,41 @@ async def test_no_damage_is_used_or_stops_the_start(tmp_path: Path, damage: str)
 
     assert seen <= {"row_damaged", "database_moved_aside"}
     assert seen
+
+
+async def killed(directory: Path) -> tuple[bytes, bytes]:
+    """Give the database and its log as a process leaves them that is killed after a checkpoint and more."""
+    await filled(directory)
+    async with open_store(directory, max_frames=1000) as store:
+        await store.frames.append(verdict(21))
+        await store._file.read(lambda connection: connection.execute("PRAGMA wal_checkpoint").fetchone())
+        await store.journal.close(2, "refocused")
+        await store.journal.open(3, 13.0, 1.0)
+        return (directory / "focusd.db").read_bytes(), (directory / "focusd.db-wal").read_bytes()
+
+
+@pytest.mark.timeout(60 + DAMAGES)
+@pytest.mark.parametrize("damage", ["flip", "zero", "cut"])
+async def test_no_damage_of_the_log_is_used_or_stops_the_start(tmp_path: Path, damage: str) -> None:
+    """SQLite drops a log from its first bad frame on: what is left was true once, each row of it."""
+    data, log = await killed(tmp_path / "good")
+    source = random.Random(f"log {damage}")
+    for number in range(DAMAGES):
+        damaged = bytearray(log)
+        place = source.randrange(len(log))
+        if damage == "flip":
+            damaged[place] ^= 1 << source.randrange(8)
+        elif damage == "zero":
+            damaged[place : place + 512] = bytes(len(damaged[place : place + 512]))
+        else:
+            del damaged[place:]
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        (directory / "focusd.db").write_bytes(data)
+        (directory / "focusd.db-wal").write_bytes(damaged)
+        async with open_store(directory, max_frames=1000) as store:
+            await check_that_nothing_wrong_is_used(store)
+        shutil.rmtree(directory)
 
 
 async def test_a_file_that_is_no_database_is_moved_aside(directory: Path) -> None:
