@@ -22,7 +22,8 @@ async def settle_open_entries(store: Store, microscope: Microscope, *, tolerance
         StoreError: the journal cannot be read or written.
     """
     entries = await store.journal.pending()
-    for entry in entries:
+    # The last first: it may have begun where the one before had left the lens.
+    for entry in reversed(entries):
         await _settle(store, microscope, entry, tolerance_mm)
     return len(entries)
 

@@ -366,7 +366,7 @@ class Refocus:
             except TimeoutError as error:
                 message = f"the lens could not be put back within {PUT_BACK_DEADLINE_S:g} s"
                 raise LinkTimeoutError(message) from error
-        await self._journal.close(self._entry.entry_id, result.value)
+        await self._journal.close(self._entry.entry_id, result.value, supersedes=result.is_success)
         return result, reason
 
     async def _put_back(self, lens: Lens) -> None:

@@ -346,9 +346,11 @@ class Supervisor:
         self._desk.refuse_while_busy("moving the lens")
         self.turns.refuse_while_leased("moving the lens")
         self.turns.refuse_while_clients_scan("moving the lens")
-        return await self._inbox.put(
+        readback_mm = await self._inbox.put(
             "the move", lambda microscope: self._keeper.move(microscope, working_distance_mm)
         )
+        await self.store.journal.supersede()
+        return readback_mm
 
     async def capture_baseline(self) -> Baseline:
         """Make the last judgeable frame the baseline of its imaging condition.

@@ -82,9 +82,28 @@ class Journal:
             ),
         )
 
-    async def close(self, entry_id: int, outcome: str) -> None:
-        """Write down that the lens stands where it should; ``outcome`` says how that came about."""
+    async def close(self, entry_id: int, outcome: str, *, supersedes: bool = False) -> None:
+        """Write down that the lens stands where it should.
+
+        Args:
+            entry_id: Which entry.
+            outcome: How that came about.
+            supersedes: Whether earlier entries end with it: a lens that was once stuck and not put back is
+                in focus now, and must not be put back later.
+        """
+        if supersedes:
+            await self.supersede(before=entry_id)
         await self._change(entry_id, lambda entry: replace(entry, outcome=outcome))
+
+    async def supersede(self, *, before: int | None = None) -> None:
+        """Close what is open: the lens has been brought elsewhere since, and nothing is owed any more.
+
+        Args:
+            before: Only entries with a lower number; all unless given.
+        """
+        for entry in await self.pending():
+            if before is None or entry.entry_id < before:
+                await self.close(entry.entry_id, "superseded")
 
     async def pending(self) -> list[RestorePoint]:
         """Give the open entries, oldest first.

@@ -167,12 +167,12 @@ async def test_the_store_may_fail_at_each_write(store: Store, monkeypatch: pytes
     for name in ("open", "command", "close"):
         real = getattr(store.journal, name)
 
-        async def write(*arguments: object, real: Callable[..., Any] = real) -> object:
+        async def write(*arguments: object, real: Callable[..., Any] = real, **keywords: object) -> object:
             nonlocal calls
             calls += 1
             if calls == fail_at:
                 raise StoreError("the disk is full")
-            return await real(*arguments)
+            return await real(*arguments, **keywords)
 
         monkeypatch.setattr(store.journal, name, write)
 

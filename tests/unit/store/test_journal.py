@@ -52,6 +52,18 @@ async def test_a_restore_point_lives_until_it_is_closed(directory: Path) -> None
     assert left == []
 
 
+async def test_what_is_in_focus_ends_what_was_owed_before(store: Store) -> None:
+    """Entries left open are not settled after a later one has ended well; those that came later stay."""
+    entries = [await store.journal.open(number, 9.0, 1.0) for number in (1, 2, 3)]
+
+    await store.journal.close(entries[1].entry_id, "refocused", supersedes=True)
+    left = await store.journal.pending()
+    await store.journal.supersede()
+
+    assert left == [entries[2]]
+    assert await store.journal.pending() == []
+
+
 async def test_open_entries_are_given_oldest_first(store: Store) -> None:
     """Two entries left open are settled in the order in which they were made."""
     entries = [await store.journal.open(number, 9.0, 1.0) for number in (5, 4, 3)]
