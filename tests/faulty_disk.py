@@ -25,7 +25,9 @@ class FaultyDisk:
     code: int | None = None
     """SQLite's error code; ``None``: nothing."""
     fail_at: int | None = None
-    """The only statement that fails, counted from 1; ``None``: all."""
+    """The statement that fails, counted from 1; ``None``: all."""
+    lasts: bool = False
+    """Whether those after it fail too."""
     also_reads: bool = False
     statements: int = 0
 
@@ -34,11 +36,16 @@ class FaultyDisk:
         if not self.also_reads and statement.lstrip().upper().startswith(_READS):
             return
         self.statements += 1
-        if self.code is None or self.fail_at not in (None, self.statements):
+        if self.code is None or not self._is_hit():
             return
         error = sqlite3.OperationalError(_MESSAGES[self.code])
         error.sqlite_errorcode = self.code
         raise error
+
+    def _is_hit(self) -> bool:
+        if self.fail_at is None:
+            return True
+        return self.statements >= self.fail_at if self.lasts else self.statements == self.fail_at
 
 
 def faulty_disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
