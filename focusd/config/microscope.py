@@ -35,7 +35,7 @@ class Timeouts(Section):
     """For the answer to one command."""
     settle_s: Positive = 10.0
     """For the lens to settle after a move."""
-    ping_interval_s: Positive = 10.0
+    ping_interval_s: Positive = 8.0
     """How often an idle link is asked for a sign of life."""
     reconnect_max_s: Positive = 30.0
     """Longest pause between two attempts to connect."""
