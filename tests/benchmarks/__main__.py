@@ -21,6 +21,7 @@ from tests.benchmarks import (
     relay,
     scale,
     scan,
+    soak,
     tables,
     tiles,
     transport,
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "http": _http,
         "scale": _scale,
         "footprint": _footprint,
+        "soak": _soak,
     }
     try:
         for name in runs if parsed.benchmark == "all" else (parsed.benchmark,):
@@ -87,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     benchmarks.add_parser("scale", parents=[common], help="large frames, long histories, many pollers")
     small = benchmarks.add_parser("footprint", parents=[common], help="start, memory, idle processor time")
     small.add_argument("--frames", type=int, default=10_000, help="judged while memory is watched")
+    unattended = benchmarks.add_parser("soak", parents=[common], help="two weeks alone, with faults")
+    unattended.add_argument("--days", type=float, default=14.0, help="simulated time")
+    unattended.add_argument("--frames", dest="tiles_taken", type=int, help="tiles in that time")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
@@ -171,6 +176,12 @@ def _scale(parsed: argparse.Namespace) -> Report:
 def _footprint(parsed: argparse.Namespace) -> Report:
     frames = getattr(parsed, "frames", 1000)
     return footprint.run(footprint.FootprintOptions(starts=parsed.trials or 5, frames=frames))
+
+
+def _soak(parsed: argparse.Namespace) -> Report:
+    if parsed.benchmark == "all":
+        return soak.run(soak.SoakOptions(days=0.5, seed=parsed.seed))
+    return soak.run(soak.SoakOptions(days=parsed.days, frames=parsed.tiles_taken, seed=parsed.seed))
 
 
 def _keep(report: Report, parsed: argparse.Namespace) -> None:
