@@ -124,10 +124,10 @@ async def simulator(protocol: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
 
 
 PING_S, REQUEST_S = 0.2, 0.6
-"""10 and 5 by default, which together are 15."""
+"""8 and 5 by default."""
 MARGIN_S = 0.5
-FOUND_WITHIN_S = 15.0
 """10 by default."""
+FOUND_WITHIN_S = 15.0
 
 
 @asynccontextmanager
