@@ -87,6 +87,7 @@ class RelayClients:
             ),
             on_frame=self._take_frame,
             on_event=self._take_event,
+            is_behind=lambda: self._frames.is_full,
             gate=self._gate,
         )
         self._host = host

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from focusd.protocol.sharksem_fold import ScanFolder
+from focusd.sources.relay import data, frames
 from focusd.sources.relay.events import RelayEvent, SessionClosed, SessionOpened
 from focusd.sources.relay.frames import FrameQueue, RelayedFrame
 from focusd.sources.relay.server import Relay
@@ -24,6 +25,7 @@ from tests.loopback.relay_rig import RecordingServer, Relayed, recording, relaye
 from tests.loopback.sharksem_rig import server
 
 SIDE = 64
+TILES = 10
 
 
 def take_tiles(client: PlainClient, count: int) -> list[bytes]:
@@ -147,22 +149,56 @@ async def test_an_owner_that_raises_is_logged_once() -> None:
     assert sorted(failures) == ["on_event", "on_frame"]
 
 
-async def test_a_slow_judge_loses_the_oldest_frames() -> None:
-    """What waits is bounded and the newest, and what was dropped is counted; the client waits for nothing."""
-    queue = FrameQueue(2)
+async def test_a_slow_judge_loses_no_frame() -> None:
+    """The microscope's stream waits for it, as for a client that reads slowly."""
+    queue, judged = FrameQueue(2), []
+
+    async def judge() -> None:
+        while True:
+            judged.append((await queue.get()).order.frame_id)
+            await asyncio.sleep(0.05)
 
     def scene(port: int) -> None:
         with PlainClient(port) as client:
-            take_tiles(client, 5)
+            take_tiles(client, TILES)
 
     async with (
         server() as rig,
-        Relay(RelayOptions("127.0.0.1", rig.port), on_frame=queue.put) as relay,
+        Relay(
+            RelayOptions("127.0.0.1", rig.port), on_frame=queue.put, is_behind=lambda: queue.is_full
+        ) as relay,
     ):
+        judging = asyncio.create_task(judge())
         await asyncio.to_thread(scene, relay.port)
+        async with asyncio.timeout(10):
+            while len(judged) < TILES:
+                await asyncio.sleep(0.01)
+        judging.cancel()
 
-    assert [(await queue.get()).order.frame_id for _ in range(2)] == [4, 5]
-    assert queue.dropped == 3
+    assert judged == list(range(1, TILES + 1))
+    assert queue.dropped == 0
+
+
+async def test_a_judge_that_is_stuck_loses_the_oldest_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some patience the bytes flow on; what waits is the newest, and the others are counted."""
+    monkeypatch.setattr(data, "LONGEST_REST_S", 0.1)
+    monkeypatch.setattr(frames, "AT_ONCE_BYTES", 0)
+    queue = FrameQueue(2)
+
+    def scene(port: int) -> int:
+        with PlainClient(port) as client:
+            return len(take_tiles(client, TILES))
+
+    async with (
+        server() as rig,
+        Relay(
+            RelayOptions("127.0.0.1", rig.port), on_frame=queue.put, is_behind=lambda: queue.is_full
+        ) as relay,
+    ):
+        assert await asyncio.to_thread(scene, relay.port) == TILES
+
+    assert [(await queue.get()).order.frame_id for _ in range(2)] == [TILES - 1, TILES]
+    assert queue.dropped == TILES - 2
 
 
 async def test_a_microscope_that_is_not_there_closes_the_client() -> None:

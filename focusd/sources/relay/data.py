@@ -2,7 +2,8 @@
 
 Bytes go from the kernel into one buffer and from there to the kernel again; folding copies them once more
 into the frame. Nothing is read before all that was read has been sent, so a client that does not read
-stops the microscope's stream, as it would without focusd.
+stops the microscope's stream, as it would without focusd. So does, for some seconds, whoever judges the
+frames when too many of them wait; then the bytes flow on.
 
 On two cores shared with both peers this costs the processor a fifth more than a plain forwarder that folds
 nothing, so what is left to gain is small. Tried and no faster: splicing between the sockets (the copy for
@@ -18,6 +19,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 BUFFER_BYTES: Final = 1 << 19
+REST_S: Final = 0.005
+LONGEST_REST_S: Final = 5.0
+"""A microscope ends a session whose images are not read for about 10 s."""
 READS_PER_TURN: Final = 4
 """Then it is the turn of everything else that waits for the event loop."""
 
@@ -30,7 +34,8 @@ class Pump:
         sink: Written, non-blocking.
         buffer_bytes: The most that is under way.
         on_end: Called once, with the reason, when there is no more to come or nowhere to go.
-        observe: Shown what has been read, after as much as possible has been sent; must not raise.
+        observe: Shown what has been read, after as much as possible has been sent; tells whether to rest
+            before more is read, and is asked again with nothing; must not raise.
     """
 
     def __init__(
@@ -40,7 +45,7 @@ class Pump:
         *,
         buffer_bytes: int,
         on_end: Callable[[str], None],
-        observe: Callable[[memoryview], None] | None = None,
+        observe: Callable[[memoryview], bool] | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -49,10 +54,14 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._buffer = memoryview(bytearray(buffer_bytes))
         self._unsent = self._buffer[:0]
+        self._rest: asyncio.TimerHandle | None = None
+        self._is_patient = True
         self._loop.add_reader(source, self._on_readable)
 
     def close(self) -> None:
         """Stop; before the sockets are closed."""
+        if self._rest is not None:
+            self._rest.cancel()
         self._loop.remove_reader(self._source)
         self._loop.remove_writer(self._sink)
 
@@ -75,16 +84,33 @@ class Pump:
             return False
         read = self._unsent = self._buffer[:count]
         problem = self._send()
-        if self._observe is not None:
-            self._observe(read)
+        rests = self._observe is not None and self._observe(read)
         if problem:
             self._on_end(problem)
             return False
         if self._unsent:
             self._loop.remove_reader(self._source)
             self._loop.add_writer(self._sink, self._on_writable)
+        self._is_patient = self._is_patient or not rests
+        if rests and self._is_patient:
+            self._loop.remove_reader(self._source)
+            self._look_again(self._loop.time() + LONGEST_REST_S)
             return False
-        return True
+        return not self._unsent
+
+    def _look_again(self, until: float) -> None:
+        self._rest = self._loop.call_later(REST_S, self._after_rest, until)
+
+    def _after_rest(self, until: float) -> None:
+        """Go on when there is room for another frame, or when that has taken too long."""
+        self._rest = None
+        if self._observe is not None and self._observe(self._buffer[:0]):
+            self._is_patient = self._loop.time() < until
+            if self._is_patient:
+                self._look_again(until)
+                return
+        if not self._unsent:
+            self._loop.add_reader(self._source, self._on_readable)
 
     def _on_writable(self) -> None:
         problem = self._send()
@@ -92,7 +118,8 @@ class Pump:
             self._on_end(problem)
         elif not self._unsent:
             self._loop.remove_writer(self._sink)
-            self._loop.add_reader(self._source, self._on_readable)
+            if self._rest is None:
+                self._loop.add_reader(self._source, self._on_readable)
 
     def _send(self) -> str:
         """Send what goes; give the reason when nothing ever will."""
@@ -111,7 +138,7 @@ class DataPath:
     Args:
         upstream: A socket for the microscope, bound to a port of its own.
         client_port: The port that the client announced, ``None`` when it announced none.
-        observe: Shown what the microscope sends; must not raise.
+        observe: Shown what the microscope sends, and tells whether to rest, as a ``Pump`` has it.
         on_closed: Called when the path is closed, with the reason.
     """
 
@@ -120,7 +147,7 @@ class DataPath:
         upstream: socket.socket,
         client_port: int | None,
         *,
-        observe: Callable[[memoryview], None],
+        observe: Callable[[memoryview], bool],
         on_closed: Callable[[DataPath, str], None],
     ) -> None:
         self.client_port = client_port

@@ -13,8 +13,12 @@ from focusd.protocol.sharksem_fold import FoldedFrame, ScanFolder
 from focusd.protocol.sharksem_image import ScanDataStream
 from focusd.protocol.sharksem_orders import ScanOrder
 from focusd.sources.relay.column import ColumnKnowledge
+from focusd.sources.relay.data import BUFFER_BYTES
 from focusd.sources.relay.guard import Guard
 from focusd.sources.relay.watch import SessionWatch
+
+AT_ONCE_BYTES = BUFFER_BYTES
+"""Frames that come in one piece are all taken, however small they are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +36,18 @@ class RelayedFrame:
 
 
 class FrameQueue:
-    """Frames waiting to be judged; when they are too many the oldest goes.
+    """Frames waiting to be judged; only when they are far too many the oldest goes.
 
     Args:
-        depth: The most that wait.
+        depth: With so many it is full, and should be given no more; of small frames, which come several at
+            once, it takes those that came all the same.
     """
 
     def __init__(self, depth: int = 4) -> None:
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
-        self._frames: deque[RelayedFrame] = deque(maxlen=depth)
+        self._depth = depth
+        self._frames: deque[RelayedFrame] = deque()
         self._arrived = asyncio.Event()
         self.dropped = 0
         """Frames that were never judged because newer ones came."""
@@ -50,10 +56,18 @@ class FrameQueue:
         """How many wait."""
         return len(self._frames)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be given no more for now."""
+        return len(self._frames) >= self._depth
+
     def put(self, frame: RelayedFrame) -> None:
         """Add a frame; what ``Relay`` is given as ``on_frame``."""
-        self.dropped += len(self._frames) == self._frames.maxlen
         self._frames.append(frame)
+        room = self._depth + AT_ONCE_BYTES // frame.frame.pixels.nbytes
+        while len(self._frames) > room:
+            self._frames.popleft()
+            self.dropped += 1
         self._arrived.set()
 
     async def get(self) -> RelayedFrame:
@@ -73,6 +87,7 @@ class FrameTap:
         watch: Knows the detectors.
         column: Knows the conditions.
         on_frame: Takes the frames.
+        is_behind: Whether it could not take another one.
     """
 
     def __init__(
@@ -82,19 +97,22 @@ class FrameTap:
         watch: SessionWatch,
         column: ColumnKnowledge,
         on_frame: Callable[[RelayedFrame], None],
+        is_behind: Callable[[], bool],
     ) -> None:
         self._session = session
         self._folder = folder
         self._watch = watch
         self._column = column
         self._on_frame = on_frame
+        self._is_behind = is_behind
         self._stream = ScanDataStream()
         self._stream.assembler = folder
         self._folding = Guard("folding", once_only=True, session=session)
 
-    def observe(self, data: memoryview) -> None:
-        """Take bytes that have passed; never raises."""
+    def observe(self, data: memoryview) -> bool:
+        """Take bytes that have passed; tell whether more should wait; never raises."""
         self._folding.run(self._fold, data)
+        return self._folding.failures == 0 and self._is_behind()
 
     def _fold(self, data: memoryview) -> None:
         self._stream.receive_data(data)

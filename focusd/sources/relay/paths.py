@@ -33,7 +33,7 @@ class DataPaths:
     def __init__(
         self,
         upstream: Callable[[], socket.socket],
-        observer: Callable[[], Callable[[memoryview], None]],
+        observer: Callable[[], Callable[[memoryview], bool]],
         timeout_s: float,
         **facts: object,
     ) -> None:

@@ -43,6 +43,8 @@ class Relay:
             before anything the client sends after the frame is looked at, so a gate closed here holds the
             client's very next scan. What it raises is logged once.
         on_event: Takes what is learnt of the clients; as ``on_frame``.
+        is_behind: Whether ``on_frame`` could not take another frame; images are then not read, for some
+            seconds.
         gate: Where new scans wait; open for ever if none is given.
 
     Raises:
@@ -55,6 +57,7 @@ class Relay:
         *,
         on_frame: Callable[[RelayedFrame], object],
         on_event: Callable[[RelayEvent], object] = lambda _: None,
+        is_behind: Callable[[], bool] = lambda: False,
         gate: Gate | None = None,
     ) -> None:
         self._on_frame = on_frame
@@ -63,7 +66,12 @@ class Relay:
         self._telling = Guard("on_event", once_only=False)
         self._options = options
         self._around = Surroundings(
-            options, ScanGate() if gate is None else gate, self._spawn, self._take_frame, self._take_event
+            options,
+            ScanGate() if gate is None else gate,
+            self._spawn,
+            self._take_frame,
+            self._take_event,
+            is_behind,
         )
         self._sessions: list[RelaySession] = []
         self._changed = asyncio.Event()

@@ -251,7 +251,10 @@ class RelaySession:
         return part.data
 
     def _new_tap(self) -> FrameTap:
-        return FrameTap(self.number, self._folder, self._watch, self._around.column, self._around.on_frame)
+        around = self._around
+        return FrameTap(
+            self.number, self._folder, self._watch, around.column, around.on_frame, around.is_behind
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._around.spawn(work)

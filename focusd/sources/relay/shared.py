@@ -53,5 +53,6 @@ class Surroundings:
     spawn: Spawn
     on_frame: Callable[[RelayedFrame], None]
     on_event: Callable[[RelayEvent], None]
+    is_behind: Callable[[], bool]
     column: ColumnKnowledge = field(default_factory=ColumnKnowledge)
     counters: RelayCounters = field(default_factory=RelayCounters)

@@ -12,10 +12,10 @@ from focusd.protocol.sharksem_orders import ScanOrder
 from focusd.sources.relay.frames import FrameQueue, RelayedFrame
 
 
-def relayed(number: int) -> RelayedFrame:
+def relayed(number: int, side: int = 64) -> RelayedFrame:
     """Make a frame."""
-    order = ScanOrder("ScScanXY", number, 64, 64, ScanRegion(0, 0, 64, 64), 4096, 1, 1.0)
-    frame = Frame(np.zeros((64, 64), np.uint8), ImagingConditions(64, 64, 8), 9.0, 0.0)
+    order = ScanOrder("ScScanXY", number, side, side, ScanRegion(0, 0, side, side), side * side, 1, 1.0)
+    frame = Frame(np.zeros((side, side), np.uint8), ImagingConditions(side, side, 8), 9.0, 0.0)
     return RelayedFrame(frame, 1, 0, order)
 
 
@@ -38,10 +38,23 @@ async def test_the_oldest_goes_when_there_are_too_many() -> None:
     queue = FrameQueue(3)
 
     for number in range(10):
-        queue.put(relayed(number))
+        queue.put(relayed(number, side=1024))
 
+    assert queue.is_full
     assert [(await queue.get()).order.frame_id for _ in range(3)] == [7, 8, 9]
     assert queue.dropped == 7
+
+
+def test_small_frames_that_come_at_once_are_all_taken() -> None:
+    """A reader that rests has read some beyond the one that filled the queue."""
+    queue = FrameQueue(3)
+
+    for number in range(20):
+        queue.put(relayed(number))
+
+    assert queue.is_full
+    assert len(queue) == 20
+    assert queue.dropped == 0
 
 
 def test_a_queue_holds_something() -> None:
