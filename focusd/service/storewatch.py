@@ -55,13 +55,23 @@ class StoreWatch:
 
     async def insist(self, ask: Callable[[], Awaitable[T]], heartbeat: Heartbeat) -> T:
         """Do what must be done before all else, as often as it takes; ``heartbeat`` is kept going."""
+        is_waiting = False
         while True:
             try:
                 return await ask()
             except StoreError as error:
-                _log.warning("store_waited_for", error=str(error))
+                if not is_waiting:
+                    _log.warning("store_waited_for", error=str(error))
+            is_waiting = True
             heartbeat.expect(RETRY_S)
             await asyncio.sleep(RETRY_S)
+
+    async def try_to(self, note: Awaitable[object]) -> None:
+        """Write down what has been done already: a failure takes nothing of it back."""
+        try:
+            await note
+        except StoreError as error:
+            _log.warning("not_written_down", error=str(error))
 
     def _told(self, failure: str) -> None:
         if failure and not self.has_failed:

@@ -349,7 +349,7 @@ class Supervisor:
         readback_mm = await self._inbox.put(
             "the move", lambda microscope: self._keeper.move(microscope, working_distance_mm)
         )
-        await self.store.journal.supersede()
+        await self.store_watch.try_to(self.store.journal.supersede())
         return readback_mm
 
     async def capture_baseline(self) -> Baseline:

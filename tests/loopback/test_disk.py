@@ -141,6 +141,22 @@ async def test_a_disk_that_fails_before_the_link_is_up(
     assert answer["refocus"]["result"] == "refocused"
 
 
+async def test_an_operator_may_move_the_lens_without_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an operator's word it goes where it is told, and the answer says so."""
+    disk = faulty_disk(monkeypatch)
+    disk.also_reads = True
+    column = make_column(working_distance_mm=9.008)
+    async with connected(column, tmp_path / "state") as client:
+        disk.code = sqlite3.SQLITE_IOERR_READ
+        code, body = await client.call("PUT", "v1/microscope/working-distance", {"working_distance_mm": 9.1})
+        disk.code = None
+
+    assert code == 200, body
+    assert column.working_distance_mm == pytest.approx(9.1, abs=1e-9)
+
+
 async def test_a_directory_removed_is_made_anew(tmp_path: Path) -> None:
     """Frames go on being kept, in a new file, and the microscope is as before."""
     state = tmp_path / "state"
