@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,16 @@ class FaultyDisk:
     """Whether those after it fail too."""
     also_reads: bool = False
     statements: int = 0
+    at_fault: Callable[[], object] | None = None
+    """Done at ``fail_at``, once, instead of failing."""
 
     def pass_or_fail(self, statement: str) -> None:
         """Raise what SQLite would, where it would."""
         if not self.also_reads and statement.lstrip().upper().startswith(_READS):
             return
         self.statements += 1
+        if self.at_fault is not None and self.statements == self.fail_at:
+            self.at_fault()
         if self.code is None or not self._is_hit():
             return
         error = sqlite3.OperationalError(_MESSAGES[self.code])

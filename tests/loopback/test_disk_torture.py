@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,25 @@ async def test_whichever_statement_fails(
             async with daemon(server.port, state) as client:
                 await client.until(lambda status: status["link"]["connected"])
         check_place(column, answer, state)
+
+
+@pytest.mark.timeout(60 + 12 * TORTURES)
+async def test_the_directory_is_removed_before_any_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restore point and all: a refocus that misses it puts the lens back by what it remembers itself."""
+    disk = faulty_disk(monkeypatch)
+    disk.also_reads = True
+    total = await count_statements(disk, tmp_path / "counted")
+    for number in range(1, total + 1, max(1, total // TORTURES)):
+        state = tmp_path / f"{number}"
+        column = make_column(working_distance_mm=START_MM)
+        async with SharkSEMServer(column, time_scale=0) as server:
+            disk.statements, disk.fail_at = 0, number
+            disk.at_fault = partial(shutil.rmtree, state)
+            answer = await live(server, state)
+        refocus = (answer or {}).get("refocus") or {}
+        if refocus.get("result") == "refocused":
+            assert abs(column.true_defocus_um()) < DEPTH_OF_FIELD_UM, number
+        else:
+            assert column.working_distance_mm == pytest.approx(START_MM, abs=1e-9), (number, answer)
