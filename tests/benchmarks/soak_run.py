@@ -59,6 +59,7 @@ class Soak:
     _seen_refocus: int | None = None
     _reconnects: int = 0
     _stood_mm: float | None = None
+    _owed_mm: list[float] = field(default_factory=list)
     _is_refused: bool = False
 
     async def run(self) -> None:
@@ -143,6 +144,11 @@ class Soak:
 
     def _note(self, record: RefocusRecord) -> None:
         self._seen_refocus = record.refocus_id
+        if record.result is not None and record.result.is_success:
+            self._owed_mm.clear()
+        elif record.result is RefocusResult.WD_NOT_SETTABLE and record.start_working_distance_mm is not None:
+            # focusd puts the lens back there at the next connect.
+            self._owed_mm.append(record.start_working_distance_mm)
         self.log.note_refocus(
             record,
             self.rig.clock.now_s,
@@ -236,7 +242,9 @@ class Soak:
         record = rig.supervisor.status.last_refocus
         is_undisturbed = record is None or record.refocus_id == self._seen_refocus
         lens_mm = rig.column.working_distance_mm
-        if self._stood_mm is not None and is_undisturbed and abs(lens_mm - self._stood_mm) > _ROUNDING_MM:
+        allowed_mm = [*self._owed_mm, self._stood_mm] if self._stood_mm is not None else []
+        is_there = any(abs(lens_mm - one) <= _ROUNDING_MM for one in allowed_mm)
+        if allowed_mm and is_undisturbed and not is_there:
             self.log.astray += 1
             self.log.broken.append(
                 f"day {self._day:.3f}: the lens stood at {self._stood_mm:.6f} mm before a fault, "
