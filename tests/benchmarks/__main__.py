@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     small.add_argument("--frames", type=int, default=10_000, help="judged while memory is watched")
     unattended = benchmarks.add_parser("soak", parents=[common], help="two weeks alone, with faults")
     unattended.add_argument("--days", type=float, default=14.0, help="simulated time")
-    unattended.add_argument("--frames", dest="tiles_taken", type=int, help="tiles in that time")
+    unattended.add_argument("--frames", dest="tiles_taken", metavar="FRAMES", type=int, help="in that time")
     benchmarks.add_parser("all", parents=[common], help="all of them, short")
     return parser
 
