@@ -21,7 +21,7 @@ from tests.loopback.bridge_check_rig import START_MM, failures, run, with_outcom
 from tests.loopback.broken_bridge import Exchange, Habits, Json, broken, framed
 from tests.loopback.sharksem_rig import specimen
 
-OPTIONS = CheckOptions(beyond_limits=True, side_px=128, timeout_s=0.3)
+OPTIONS = CheckOptions(beyond_limits=True, side_px=128, timeout_s=2.0)
 
 
 def serve(**options: Any) -> BridgeServer:

@@ -15,7 +15,7 @@ from focusd.simulator.faults import Faults
 from tests.loopback.bridge_check_rig import START_MM, failures, run
 from tests.loopback.broken_bridge import Exchange, Habits, Json, broken, framed
 
-OPTIONS = CheckOptions(beyond_limits=True, side_px=128, timeout_s=0.3)
+OPTIONS = CheckOptions(beyond_limits=True, side_px=128, timeout_s=0.6)
 
 
 @pytest.fixture(autouse=True)
