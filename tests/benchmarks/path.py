@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -42,7 +42,7 @@ from tests.benchmarks import naive, path_goals, transport
 from tests.benchmarks.http_servers import serve_relay
 from tests.benchmarks.path_children import Server, Worker, server, serving, working
 from tests.benchmarks.path_senders import FRAME_ID, Kind, send_plain, send_scans
-from tests.benchmarks.report import Report
+from tests.benchmarks.report import Report, trials_of
 from tests.benchmarks.tables import Table
 from tests.benchmarks.transport import receive_scans
 
@@ -248,12 +248,7 @@ def run(options: PathOptions) -> Report:
             *(_table(kind, readings, options) for kind, readings in measured.items()),
             _goals_table(measured),
         ),
-        trials=[
-            {"kind": str(kind), "way": way, **asdict(reading)}
-            for kind, readings in measured.items()
-            for way, turns in readings.items()
-            for reading in turns
-        ],
+        trials=trials_of(measured),
         draw=partial(_draw, measured),
     )
 

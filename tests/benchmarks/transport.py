@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Any, Final
@@ -36,7 +36,7 @@ from tests.benchmarks.path_senders import (
     send_plain,
     send_scans,
 )
-from tests.benchmarks.report import Report
+from tests.benchmarks.report import Report, trials_of
 from tests.benchmarks.tables import Table
 
 RAW: Final = "blocking recv_into"
@@ -176,12 +176,7 @@ def run(options: TransportOptions) -> Report:
             *(_table(kind, readings, options) for kind, readings in measured.items()),
             _goals_table(measured),
         ),
-        trials=[
-            {"kind": str(kind), "way": way, **asdict(reading)}
-            for kind, readings in measured.items()
-            for way, turns in readings.items()
-            for reading in turns
-        ],
+        trials=trials_of(measured),
         draw=partial(_draw, measured),
     )
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +16,7 @@ from focusd.simulator.column import SimulatedColumn
 from focusd.simulator.sharksem_server import SharkSEMServer
 from tests.fake_microscope import texture
 from tests.loopback.bench import make_column
+from tests.loopback.pushing import pushing
 from tests.loopback.test_process import process, until, until_event, write_config
 
 KILLS = int(os.environ.get("KILLS", "4"))
@@ -73,36 +73,6 @@ async def test_after_a_kill_the_lens_stands_where_it_did_or_in_focus(tmp_path: P
     assert open_ones > 0
 
 
-@asynccontextmanager
-async def serving(home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, aiohttp.ClientSession]]:
-    """A daemon that is sent frames, in a process of its own."""
-    config = home / "focusd.toml"
-    config.write_text(
-        """
-        [microscope]
-        port = 1
-        limits.working_distance_mm = [4.0, 30.0]
-        [frames]
-        source = "push"
-        [baseline]
-        policy = "manual"
-        [http]
-        port = 0
-        max_changes_per_s = 1000
-        """,
-        encoding="utf-8",
-    )
-    async with process(config, FOCUSD__STORE__DIRECTORY=str(home / "state")) as child:
-        url = str((await until_event(child, "started"))["url"])
-        assert child.stderr is not None
-        drain = asyncio.create_task(child.stderr.read())
-        async with aiohttp.ClientSession(f"{url}/") as session:
-            yield child, session
-        with suppress(ProcessLookupError):
-            child.kill()
-        await drain
-
-
 async def send(session: aiohttp.ClientSession, number: int, answered: dict[int, float]) -> None:
     """Send frames until the daemon is gone; note every answer."""
     rng = np.random.default_rng(number)
@@ -143,14 +113,17 @@ async def test_what_was_answered_outlives_a_kill(tmp_path: Path) -> None:
     answered: dict[int, float] = {}
     baselines: list[tuple[str, float]] = []
     for kill in range(KILLS):
-        async with serving(tmp_path) as (child, session):
+        async with pushing(tmp_path) as daemon:
+            session = daemon.session
             tasks = [asyncio.create_task(send(session, 100 * kill + n, answered)) for n in range(3)]
             await asyncio.sleep(0.3)
             tasks.append(asyncio.create_task(change(session, 10_000 * kill, baselines)))
             await asyncio.sleep(rng.uniform(0.1, 0.8))
-            child.kill()
+            daemon.child.kill()
             await asyncio.gather(*tasks)
-        async with serving(tmp_path) as (_, session):
+            await daemon.child.wait()
+        async with pushing(tmp_path) as daemon:
+            session = daemon.session
             for frame_id in list(answered)[-60:]:
                 async with session.get(f"v1/frames/{frame_id}") as response:
                     assert (await response.json())["laplacian_variance"] == answered[frame_id]

@@ -7,8 +7,6 @@ import itertools
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import pytest
 
 from focusd.focus.laplacian import laplacian_variance
 from focusd.frame import Pixels
-from tests.loopback.test_process import process, until_event
+from tests.loopback.pushing import pushing
 from tests.unit.imagefile.test_decode import png
 
 FRAMES = int(os.environ.get("PUSH_FRAMES", "400"))
@@ -36,40 +34,6 @@ BROKEN = {
     "a truncated TIFF": ("v1/frames", TIFF[: len(TIFF) // 2], "image/tiff", 422),
     "no image": ("v1/frames", b"not an image", "image/tiff", 422),
 }
-
-
-def write_config(home: Path) -> Path:
-    """Write a configuration without a microscope: a verdict needs none."""
-    path = home / "focusd.toml"
-    path.write_text(
-        """
-        [microscope]
-        port = 1
-        limits.working_distance_mm = [4.0, 30.0]
-        [frames]
-        source = "push"
-        [baseline]
-        policy = "manual"
-        [http]
-        port = 0
-        """,
-        encoding="utf-8",
-    )
-    return path
-
-
-@asynccontextmanager
-async def pushing(home: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, int, int]]:
-    """A daemon in a process of its own; gives a session with it, its HTTP port and its number."""
-    async with process(write_config(home), FOCUSD__STORE__DIRECTORY=str(home / "state")) as child:
-        url = str((await until_event(child, "started"))["url"])
-        assert child.stderr is not None
-        drain = asyncio.create_task(child.stderr.read())
-        async with aiohttp.ClientSession(url + "/") as session:
-            yield session, int(url.rsplit(":", 1)[1]), child.pid
-        child.terminate()
-        assert await child.wait() == 0
-        await drain
 
 
 def resident_mib(process_id: int) -> float:
@@ -127,8 +91,12 @@ async def die_in_the_middle(port: int) -> None:
 @pytest.mark.timeout(60 + FRAMES / 20)
 async def test_each_frame_of_many_clients_has_its_own_verdict(tmp_path: Path) -> None:
     """Order is kept for each client, memory stays, and the broken ones among them change nothing."""
-    async with pushing(tmp_path) as (session, port, process_id):
-        vandals = [asyncio.create_task(send_broken(session)), asyncio.create_task(die_in_the_middle(port))]
+    async with pushing(tmp_path) as daemon:
+        session, process_id = daemon.session, daemon.child.pid
+        vandals = [
+            asyncio.create_task(send_broken(session)),
+            asyncio.create_task(die_in_the_middle(daemon.port)),
+        ]
         warm = await asyncio.gather(*(push_all(session, client) for client in range(CLIENTS)))
         before_mib = resident_mib(process_id)
         again = await asyncio.gather(*(push_all(session, client) for client in range(CLIENTS)))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -14,8 +12,7 @@ import numpy as np
 
 from focusd.errors import ScanRefusedError, WorkingDistanceLimitError, WorkingDistanceNotSetError
 from focusd.frame import Frame, ImagingConditions, Pixels, ScanRequest, StagePosition
-from focusd.microscope.interface import MicroscopeIdentity, MicroscopeState
-from tests.fake_microscope import texture
+from tests.fake_microscope import FakeMicroscope, texture
 
 SIDE_PX = 128
 DWELL_TIME_US = 1.0
@@ -41,28 +38,21 @@ LEAST_BLUR_PX = 0.6
 
 
 @dataclass
-class World:
-    """One made microscope; stands in for ``focusd.microscope.interface.Microscope``.
+class World(FakeMicroscope):
+    """One made microscope, all of it decided by ``seed``."""
 
-    Everything is decided by ``seed``. A move outside ``limits_mm`` is an error that no refocus survives.
-    """
-
-    seed: int
-    moves_mm: list[float] = field(default_factory=list)
-    scans: int = 0
     refused: int = 0
-    holds: int = 0
     operator_mm: float | None = None
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
         draw = self.random.uniform
         self.kind = KINDS[self.seed % len(KINDS)]
-        self.identity = MicroscopeIdentity("made")
         self.limits_mm = (9.0 - draw(0.02, 0.3), 9.0 + draw(0.02, 0.3))
         span_mm = min(0.09, *(abs(limit - 9.0) for limit in self.limits_mm))
         self.start_mm = self.working_distance_mm = 9.0 + draw(-span_mm, span_mm)
-        self.best_mm = 9.0 if self.kind != "focus beyond a limit" else self.limits_mm[1] + draw(0.005, 0.05)
+        if self.kind == "focus beyond a limit":
+            self.best_focus_mm = self.limits_mm[1] + draw(0.005, 0.05)
         self.second_mm = 9.0 + draw(-0.06, 0.06)
         self.depth_of_field_um = DEPTH_OF_FIELD_UM * draw(0.75, 1.33)
         self.electrons_per_pixel = 10 ** draw(0.5, 2.3)
@@ -80,25 +70,18 @@ class World:
         """Radius of the beam, noise free, at this moment."""
         if self.kind == "flat":
             return 1.5
-        away_um = abs(working_distance_mm - self.best_mm - self.scans * self.drift_um / 1000) * 1000
+        away_um = abs(working_distance_mm - self.best_focus_mm - self.scans * self.drift_um / 1000) * 1000
         if self.kind == "two peaks":
             away_um = min(away_um, 3.0 + abs(working_distance_mm - self.second_mm) * 1000)
         return float(np.hypot(LEAST_BLUR_PX, away_um / self.depth_of_field_um))
-
-    async def get_state(self) -> MicroscopeState:
-        return MicroscopeState(self.working_distance_mm, stage_position=StagePosition(0.0, 0.0))
-
-    async def get_working_distance(self) -> float:
-        await asyncio.sleep(0)
-        return self.working_distance_mm
 
     async def set_working_distance(self, working_distance_mm: float) -> float:
         low_mm, high_mm = self.limits_mm
         if not low_mm <= working_distance_mm <= high_mm:
             raise WorkingDistanceLimitError(working_distance_mm, low_mm, high_mm)
-        self.moves_mm.append(working_distance_mm)
+        self.visited_mm.append(working_distance_mm)
         await asyncio.sleep(0)
-        if self.kind == "stuck" and len(self.moves_mm) == self.event_at:
+        if self.kind == "stuck" and len(self.visited_mm) == self.event_at:
             raise WorkingDistanceNotSetError(working_distance_mm, self.working_distance_mm)
         # The reading is what was asked for; the beam stands short of it by the lens's hysteresis.
         came_from_below = working_distance_mm > self.working_distance_mm
@@ -106,21 +89,13 @@ class World:
         self.working_distance_mm = working_distance_mm
         return working_distance_mm
 
-    @asynccontextmanager
-    async def acquisition(self) -> AsyncIterator[None]:
-        self.holds += 1
-        try:
-            yield
-        finally:
-            self.holds -= 1
-
     async def scan(self, request: ScanRequest) -> Frame:
         self.scans += 1
         await asyncio.sleep(0)
         if self.kind == "scan refused" and self.scans == self.event_at:
             self.refused += 1
             raise ScanRefusedError("the live window scans")
-        pixels = self._image(request)
+        pixels = self._picture(request)
         rows, columns = pixels.shape
         if self.kind == "operator moves" and self.scans == self.event_at:
             self.operator_mm = self.working_distance_mm = self.start_mm + 0.02 * float(
@@ -136,13 +111,7 @@ class World:
             stage_position=StagePosition(0.0, 0.0),
         )
 
-    async def ping(self) -> float:
-        return 0.0
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        pass
-
-    def _image(self, request: ScanRequest) -> Pixels:
+    def _picture(self, request: ScanRequest) -> Pixels:
         has_changed = self.kind == "specimen changes" and self.scans >= self.event_at
         ground = _texture((self.seed + has_changed) % TEXTURES)
         if self.kind == "blank":

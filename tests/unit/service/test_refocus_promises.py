@@ -57,17 +57,17 @@ async def refocus(world: World, store: Store) -> RefocusRecord:
 async def test_whatever_the_microscope_does_a_refocus_keeps_its_word(store: Store, kind: str) -> None:
     """Never outside the bounds, never over the budget; sharper at the end, or back; nothing left open."""
     for seed in range(KINDS.index(kind), WORLDS, len(KINDS)):
-        world = World(seed)
+        world = World(seed=seed)
         record = await refocus(world, store)
 
         assert record.result is not None, seed
         assert record.result is not RefocusResult.INTERNAL_ERROR, (seed, record.reason)
         assert len(record.scans) == world.scans - world.refused <= MAX_SCANS, seed
         farthest_mm = MAX_CHANGE_UM / 1000 + world.approach_mm
-        assert all(abs(move_mm - world.start_mm) <= farthest_mm + 1e-9 for move_mm in world.moves_mm), seed
+        assert all(abs(move_mm - world.start_mm) <= farthest_mm + 1e-9 for move_mm in world.visited_mm), seed
         end_mm = world.working_distance_mm
         if world.operator_mm is not None:
-            assert end_mm == world.operator_mm or world.moves_mm[-1] == end_mm, seed
+            assert end_mm == world.operator_mm or world.visited_mm[-1] == end_mm, seed
         elif record.result.is_success:
             # Noise free, as it is now: drift goes on.
             assert world.blur_px(end_mm) <= 1.02 * world.blur_px(world.start_mm) + 0.1, (seed, record.reason)
