@@ -149,8 +149,9 @@ async def test_an_owner_that_raises_is_logged_once() -> None:
     assert sorted(failures) == ["on_event", "on_frame"]
 
 
-async def test_a_slow_judge_loses_no_frame() -> None:
+async def test_a_slow_judge_loses_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """The microscope's stream waits for it, as for a client that reads slowly."""
+    monkeypatch.setattr(frames, "AT_ONCE_BYTES", 0)
     queue, judged = FrameQueue(2), []
 
     async def judge() -> None:

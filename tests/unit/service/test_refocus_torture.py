@@ -75,7 +75,8 @@ async def test_cancelled_at_each_place_the_lens_is_back(store: Store, again: boo
         microscope = FakeMicroscope(best_focus_mm=9.0, working_distance_mm=START_MM)
         refocus = make_refocus(microscope, store)
         was_there = await places(refocus.run, place, again=again)
-        if refocus.record.result is not None and refocus.record.result.is_success:
+        assert refocus.record.result is not None, place
+        if refocus.record.result.is_success:
             # The cancel came when the end had been proven and written down.
             assert abs(microscope.working_distance_mm - 9.0) < 0.002
         else:
