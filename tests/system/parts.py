@@ -13,7 +13,7 @@ from tests.system import manual
 from tests.system.machine import NEEDS
 
 ROOT = Path(__file__).parents[2]
-SOURCE = "/root/focusd"
+SOURCE = "/srv/focusd"
 """Where focusd's source lies in the guest, as far as the instructions need it."""
 NEXT_VERSION = "999.0.0"
 START_MM = 9.01
